@@ -1,0 +1,16 @@
+//! proxyfleet keeps the HTTP proxy settings of a fleet of container instances equal to YAML policies, through AWS Systems
+//! Manager.
+//!
+//! The modules, in the order of dependence; each may use those above it and none below:
+//!
+//! - [`catalog`]: per platform, which components exist, where they read their proxy from, and how those files are edited.
+//! - [`policy`]: YAML text to checked policies.
+//! - [`fleet`]: what is known of the instances, and the format in which they report.
+//! - [`plan`]: policies and observations to the list of changes.
+//! - [`document`]: the catalogue to SSM documents.
+//!
+//! These five are pure: no I/O, no clock, no randomness, no async, no AWS type.
+
+pub mod catalog;
+pub mod fleet;
+pub mod policy;
