@@ -10,3 +10,4 @@ pub use instance::{Identity, Instance, InstanceId, InvalidInstanceId, Reach, Sco
 pub use observed::{
     Blocker, ForeignEffect, ForeignSource, ManagedSetting, Observed, ObservedSetting, Prior, Seen, ServiceState, Truth,
 };
+pub use report::{ApplyReport, ApplyResult, REPORT_LIMIT_BYTES, ReportError, parse_apply, parse_observe};
