@@ -13,4 +13,5 @@
 
 pub mod catalog;
 pub mod fleet;
+pub mod plan;
 pub mod policy;

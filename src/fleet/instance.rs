@@ -86,7 +86,7 @@ impl Instance {
 }
 
 /// What a node runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// A platform of the catalogue.
     Known(Platform),

@@ -8,6 +8,7 @@ mod report;
 
 pub use instance::{Identity, Instance, InstanceId, InvalidInstanceId, Reach, Scope};
 pub use observed::{
-    Blocker, ForeignEffect, ForeignSource, ManagedSetting, Observed, ObservedSetting, Prior, Seen, ServiceState, Truth,
+    Blocker, ForeignEffect, ForeignSource, ManagedSetting, Observation, Observed, ObservedSetting, Prior, Seen,
+    ServiceState, Truth,
 };
 pub use report::{ApplyReport, ApplyResult, REPORT_LIMIT_BYTES, ReportError, parse_apply, parse_observe};

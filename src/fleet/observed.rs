@@ -3,13 +3,17 @@
 //! Thousands of instances usually report the same few states, so an [`Observed`] holds nothing that tells instances apart
 //! and is shared between all that sent the same report.
 
+use std::fmt;
 use std::sync::Arc;
 
-use crate::catalog::{Component, Key, Platform, Service};
+use crate::catalog::{Component, Key, Platform, Service, ValueKind, normalise_list};
+use crate::fleet::report::digest_head;
 
 /// Everything one observe report says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
+    /// Identifies the report: two instances with the same fingerprint reported the same, to the byte.
+    pub fingerprint: String,
     /// The platform the host found itself to be.
     pub platform: Platform,
     /// The services of the platform, in the order of [`Service::ALL`].
@@ -36,6 +40,17 @@ impl Observed {
     }
 }
 
+/// Whether an instance was asked, and what it answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// It was not asked: no policy is for it, or nothing can reach it.
+    NotAsked,
+    /// It reported.
+    Seen(Arc<Observed>),
+    /// It was asked, and no report can be used, for this reason.
+    Unanswered(String),
+}
+
 /// The three truths of one setting (decision D5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedSetting {
@@ -52,7 +67,7 @@ pub struct ObservedSetting {
 }
 
 /// One of the three truths.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Truth {
     /// No value.
     Unset,
@@ -65,7 +80,7 @@ pub enum Truth {
 }
 
 /// A value as a host can report it: short, ASCII and without credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Seen {
     /// The value itself; userinfo of a URL is replaced by `***`.
     Value(Arc<str>),
@@ -73,6 +88,33 @@ pub enum Seen {
     Digest(Arc<str>),
     /// A value written in a form that its consumer does not read, such as with blanks around `=`.
     Malformed(Arc<str>),
+}
+
+impl Seen {
+    /// Whether a consumer that has this value behaves as one that has `desired`.
+    pub fn is(&self, desired: &str, kind: ValueKind) -> bool {
+        match self {
+            Self::Value(value) => kind.same(value, desired),
+            Self::Digest(digest) => {
+                let normal = match kind {
+                    ValueKind::Url => digest_head(desired.as_bytes()),
+                    ValueKind::List => digest_head(normalise_list(desired).as_bytes()),
+                };
+                **digest == *normal
+            }
+            Self::Malformed(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => formatter.write_str(value),
+            Self::Digest(digest) => write!(formatter, "a long value with digest {digest}"),
+            Self::Malformed(value) => write!(formatter, "{value} in a form that is not read"),
+        }
+    }
 }
 
 /// What the service manager says of a service.

@@ -116,6 +116,7 @@ pub fn parse_observe(output: &str) -> Result<Observed, ReportError> {
     let report = Lines::open(output, "observe")?;
     let values = report.value_table()?;
     let mut observed = Observed {
+        fingerprint: fingerprint(output),
         platform: report.platform,
         services: Vec::new(),
         settings: Vec::new(),
@@ -146,6 +147,21 @@ pub fn parse_apply(output: &str) -> Result<ApplyReport, ReportError> {
         apply_line(&mut apply, line).ok_or_else(|| malformed(number, line))?;
     }
     Ok(apply)
+}
+
+/// The first 32 hex digits of the SHA-256 of a report.
+fn fingerprint(output: &str) -> String {
+    digest_head(output.trim_end().as_bytes())
+}
+
+/// The first 32 hex digits of the SHA-256 of `bytes`: the digest that reports use for long values.
+pub(super) fn digest_head(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("invariant: writing to a string cannot fail");
+        hex
+    })
 }
 
 /// A report whose frame, the first and the last line, is right.
