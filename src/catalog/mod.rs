@@ -13,7 +13,10 @@ mod value;
 
 use std::fmt;
 
-pub use value::{ALWAYS_BYPASSED, DOCKER_SOCKET, ProxyValues, ValueKind, ValueRule, normalise_list};
+pub use value::{
+    ALWAYS_BYPASSED, DOCKER_SOCKET, MAX_BYPASS_CHARS, NO_PROXY_PATTERN, PROXY_URL_PATTERN, ProxyValues, ValueKind,
+    ValueRule, is_no_proxy, is_proxy_url, normalise_list,
+};
 
 /// What a managed node runs, as far as proxyfleet can manage it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,6 +9,48 @@ pub const ALWAYS_BYPASSED: [&str; 2] = ["169.254.169.254", "169.254.170.2"];
 /// The entry that the ECS agent's documentation asks for on Linux (proxy-by-os S17).
 pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
+/// What a document parameter with a proxy URL may be (decision D2, proxy-by-os 12.3). For the regular expressions of both
+/// Java and Go, so without look-around and with no count above 1,000. [`is_proxy_url`] is the same in code.
+pub const PROXY_URL_PATTERN: &str =
+    r"^https?://([A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$";
+
+/// What a document parameter with a bypass list may be on Linux: neither the backslash that a Windows pipe would need, nor
+/// `*`. Its length is limited by [`MAX_BYPASS_CHARS`]. [`is_no_proxy`] is the same in code.
+pub const NO_PROXY_PATTERN: &str = r"^[A-Za-z0-9._:/,-]*$";
+
+/// How many characters a bypass list may have, the docker socket included. SSM allows 64 KB for all parameters of a
+/// command together; this is far more than any program needs and far less than an environment can hold.
+pub const MAX_BYPASS_CHARS: usize = 2_000;
+
+/// Whether `text` matches [`PROXY_URL_PATTERN`].
+pub fn is_proxy_url(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else { return false };
+    let Some((host, port)) = rest.rsplit_once(':') else { return false };
+    let port_fits = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let host_fits = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => {
+            (2..=45).contains(&address.len())
+                && address.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
+        }
+        None => is_host(host),
+    };
+    host_fits && port_fits
+}
+
+fn is_host(host: &str) -> bool {
+    let ends_fit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = host.as_bytes();
+    bytes.len() <= 254
+        && ends_fit(bytes.first())
+        && ends_fit(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+}
+
+/// Whether `text` matches [`NO_PROXY_PATTERN`].
+pub fn is_no_proxy(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'/' | b',' | b'-'))
+}
+
 /// Where the value of a setting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueRule {
@@ -106,4 +148,87 @@ pub(super) const fn variables(bypass: ValueRule) -> [super::Setting; 3] {
         super::Setting { key: Key::HttpsProxy, rule: ValueRule::HttpsProxy },
         super::Setting { key: Key::NoProxy, rule: bypass },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    use super::*;
+
+    fn pattern(text: &str) -> Regex {
+        Regex::new(text).expect("the pattern compiles")
+    }
+
+    #[test]
+    fn patterns_are_anchored_and_have_no_count_above_what_go_accepts() {
+        for text in [PROXY_URL_PATTERN, NO_PROXY_PATTERN] {
+            assert!(text.starts_with('^') && text.ends_with('$'), "{text}");
+            assert!(!text.contains("(?"), "no groups with flags or look-around: {text}");
+            let counts = pattern(r"\{(\d+)(?:,(\d+))?\}");
+            for count in counts.captures_iter(text).flat_map(|found| [found.get(1), found.get(2)]).flatten() {
+                assert!(count.as_str().parse::<u32>().expect("digits") <= 1000, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn injection_attempts_are_refused() {
+        for attempt in [
+            "",
+            "http://h:1;id",
+            "http://h:1\n",
+            "http://h:1\nx",
+            "http://$(id):1",
+            "http://`id`:1",
+            "http://h:1 ",
+            " http://h:1",
+            "http://h",
+            "http://h:",
+            "http://h:123456",
+            "http://u@h:1",
+            "http://u:p@h:1",
+            "http://h:1/",
+            "http://-h:1",
+            "http://{{ssm:x}}:1",
+            "http://h':1",
+            "http://h\":1",
+            "http://h|:1",
+            "http://h&:1",
+            "http://%24:1",
+            "ftp://h:1",
+            "http://[::1:1",
+            "http://::1]:1",
+            "http://[]:1",
+            "http://h\u{e4}:1",
+            "http://h\0:1",
+        ] {
+            assert!(!is_proxy_url(attempt), "{attempt:?}");
+            assert!(!pattern(PROXY_URL_PATTERN).is_match(attempt), "{attempt:?}");
+        }
+        for attempt in
+            ["a b", "a;b", "$a", "`a`", "a\nb", "a\n", "*", "{{a}}", "a\\b", "'a'", "\"a\"", "a|b", "a&b", "a%b"]
+        {
+            assert!(!is_no_proxy(attempt), "{attempt:?}");
+            assert!(!pattern(NO_PROXY_PATTERN).is_match(attempt), "{attempt:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_checks_equal_the_patterns(
+            url in "(https?://)?\\[?[a-zA-F0-9.:-]{0,9}\\]?(:[0-9]{0,6})?[ /\n]?",
+            list in "[a-zA-Z0-9._:/,* ;-]{0,20}",
+        ) {
+            prop_assert_eq!(is_proxy_url(&url), pattern(PROXY_URL_PATTERN).is_match(&url), "{}", url);
+            prop_assert_eq!(is_no_proxy(&list), pattern(NO_PROXY_PATTERN).is_match(&list), "{}", list);
+        }
+
+        #[test]
+        fn the_length_of_a_host_is_limited_alike(length in 250usize..260) {
+            let url = format!("http://{}:1", "a".repeat(length));
+            prop_assert_eq!(is_proxy_url(&url), pattern(PROXY_URL_PATTERN).is_match(&url));
+        }
+    }
 }

@@ -40,8 +40,13 @@ pub struct Policy {
     pub preflight: Preflight,
     /// Limits of a rollout.
     pub rollout: Rollout,
-    /// The higher number wins where several policies match one instance.
+    /// The higher number wins where several policies match one instance. [`Policy::DEFAULT_PRIORITY`] where none is given.
     pub priority: i64,
+}
+
+impl Policy {
+    /// The priority of a policy that names none. In the middle, so that there is room below and above.
+    pub const DEFAULT_PRIORITY: i64 = 100;
 }
 
 /// A set of components, in catalogue order, never empty, each once.
@@ -241,6 +246,9 @@ pub enum DockerRestart {
 }
 
 impl DockerRestart {
+    /// Every choice, in the order in which helps list them.
+    pub const ALL: [Self; 2] = [Self::Allow, Self::Defer];
+
     /// The word used in policies and document parameters.
     pub const fn name(self) -> &'static str {
         match self {
@@ -261,6 +269,9 @@ pub enum Preflight {
 }
 
 impl Preflight {
+    /// Every choice, in the order in which helps list them.
+    pub const ALL: [Self; 2] = [Self::Require, Self::Skip];
+
     /// The word used in policies and document parameters.
     pub const fn name(self) -> &'static str {
         match self {

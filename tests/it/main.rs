@@ -1,0 +1,15 @@
+//! The integration tests: one binary, one module an area.
+
+mod policies;
+
+/// A file without its `mod` line would be tests that never run.
+#[test]
+fn every_file_of_this_folder_is_a_module() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    let main = std::fs::read_to_string(format!("{folder}/main.rs")).expect("this file can be read");
+    for entry in std::fs::read_dir(folder).expect("the folder can be listed") {
+        let name = entry.expect("the folder can be listed").file_name().into_string().expect("names are UTF-8");
+        let Some(module) = name.strip_suffix(".rs") else { continue };
+        assert!(module == "main" || main.contains(&format!("mod {module};\n")), "{name} is in no `mod` line");
+    }
+}
