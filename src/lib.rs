@@ -10,7 +10,11 @@
 //! - [`document`]: the catalogue to SSM documents.
 //!
 //! These five are pure: no I/O, no clock, no randomness, no async, no AWS type.
+//!
+//! - `aws` (feature `aws`): everything that talks to AWS, and the only module that names a type of its SDK.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod catalog;
 pub mod fleet;
 pub mod plan;
