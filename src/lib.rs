@@ -12,6 +12,7 @@
 //! These five are pure: no I/O, no clock, no randomness, no async, no AWS type.
 //!
 //! - `aws` (feature `aws`): everything that talks to AWS, and the only module that names a type of its SDK.
+//! - `sim` (feature `sim`): the embedded fleet.
 
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -19,3 +20,5 @@ pub mod catalog;
 pub mod fleet;
 pub mod plan;
 pub mod policy;
+#[cfg(feature = "sim")]
+pub mod sim;

@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one module an area.
 
 mod policies;
+#[cfg(feature = "sim")]
+mod sim_host;
 
 /// A file without its `mod` line would be tests that never run.
 #[test]
