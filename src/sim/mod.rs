@@ -1,3 +1,18 @@
 //! The embedded fleet: simulated hosts, and the server through which they are reached (decision D14).
+//!
+//! [`Sim::start`] makes up a fleet from a seed and serves the SSM, EC2 and STS wire protocols for it on a loopback port.
+//! It is meant to be as strict as the real services: limits, error names, eventual consistency, page tokens. What it does
+//! not offer is an error that says so, never a made-up success.
 
+mod agent;
+mod commands;
+mod content;
+mod documents;
+mod driver;
+mod fleet;
 pub mod host;
+mod server;
+mod wire;
+mod world;
+
+pub use server::{Sim, SimOptions};

@@ -3,6 +3,10 @@
 mod policies;
 #[cfg(feature = "sim")]
 mod sim_host;
+#[cfg(feature = "sim")]
+mod sim_wire;
+#[cfg(feature = "sim")]
+mod wire_client;
 
 /// A file without its `mod` line would be tests that never run.
 #[test]

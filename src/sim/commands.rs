@@ -1,0 +1,652 @@
+//! The life of a command: resolve targets, hand out invocations under `MaxConcurrency` and `MaxErrors`, collect what the
+//! agents answer, give up at the deadline (aws-ssm-facts 2.5 and 3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::agent::{Reply, StepResult, StepStatus};
+use super::content::{Content, Values};
+use super::fleet::Random;
+use super::server::uuid;
+use super::world::{Node, Time};
+use crate::fleet::InstanceId;
+
+/// How long agents take to pick up what is for them.
+const PICKUP: Duration = Duration::from_millis(20);
+
+/// A target of a command: all keys have to match, any value of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// `InstanceIds`, `tag:KEY` or `tag-key`.
+    pub(crate) key: String,
+    /// The values.
+    pub(crate) values: Vec<String>,
+}
+
+impl Target {
+    /// Whether a node is meant. There are no wildcards.
+    pub(crate) fn matches(&self, node: &Node) -> bool {
+        let any = |fact: &str| self.values.iter().any(|value| value == fact);
+        match self.key.strip_prefix("tag:") {
+            Some(key) => node.tags.get(key).is_some_and(|value| any(value)),
+            None if self.key == "tag-key" => node.tags.keys().any(|key| any(key)),
+            None => any(node.id.as_str()) || any("*"),
+        }
+    }
+}
+
+/// A request that passed the checks.
+#[derive(Clone, Debug)]
+pub(crate) struct Submission {
+    /// The document's name.
+    pub(crate) document: String,
+    /// The version that was asked for, as it was asked: a number, `$DEFAULT` or `$LATEST`.
+    pub(crate) version: String,
+    /// What to run.
+    pub(crate) content: Arc<Content>,
+    /// The parameters as they were sent.
+    pub(crate) values: Values,
+    /// `Comment`
+    pub(crate) comment: String,
+    /// The nodes, where they were named.
+    pub(crate) instance_ids: Vec<InstanceId>,
+    /// The targets, where there are any.
+    pub(crate) targets: Vec<Target>,
+    /// `MaxConcurrency`
+    pub(crate) max_concurrency: String,
+    /// `MaxErrors`
+    pub(crate) max_errors: String,
+    /// `TimeoutSeconds`
+    pub(crate) timeout_seconds: u64,
+}
+
+/// How an invocation ended: its `StatusDetails` (aws-ssm-facts 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Every step exited with 0 or was skipped.
+    Success,
+    /// A step failed.
+    Failed,
+    /// The agent stopped a step that took too long.
+    ExecutionTimedOut,
+    /// No final answer before the deadline.
+    DeliveryTimedOut,
+    /// Cancelled on request.
+    Cancelled,
+    /// Not sent any more because too many others failed.
+    Terminated,
+    /// The document does not run on such a platform.
+    InvalidPlatform,
+}
+
+impl Ending {
+    /// `StatusDetails`
+    pub(crate) const fn details(self) -> &'static str {
+        match self {
+            Self::Success => "Success",
+            Self::Failed => "Failed",
+            Self::ExecutionTimedOut => "ExecutionTimedOut",
+            Self::DeliveryTimedOut => "DeliveryTimedOut",
+            Self::Cancelled => "Cancelled",
+            Self::Terminated => "Terminated",
+            Self::InvalidPlatform => "InvalidPlatform",
+        }
+    }
+
+    /// `Status`
+    pub(crate) const fn status(self) -> &'static str {
+        match self {
+            Self::Success => "Success",
+            Self::Failed | Self::InvalidPlatform => "Failed",
+            Self::ExecutionTimedOut | Self::DeliveryTimedOut => "TimedOut",
+            Self::Cancelled | Self::Terminated => "Cancelled",
+        }
+    }
+
+    /// Whether it counts against `MaxErrors`.
+    const fn is_error(self) -> bool {
+        matches!(self, Self::Failed | Self::ExecutionTimedOut)
+    }
+}
+
+/// Where an invocation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not handed out yet.
+    Waiting,
+    /// Handed out, on its way to the agent or waiting for it.
+    Sent(Time),
+    /// The agent is at it.
+    Running,
+    /// Over.
+    Done(Ending),
+}
+
+/// A command on one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Invocation {
+    /// The node.
+    pub(crate) node: InstanceId,
+    /// Where it is.
+    pub(crate) stage: Stage,
+    /// Whether somebody asked for it to be cancelled while it ran.
+    pub(crate) cancelling: bool,
+    /// What the agent answered.
+    pub(crate) steps: Vec<StepResult>,
+    /// Why the agent ran nothing.
+    pub(crate) trace: String,
+}
+
+/// A command.
+#[derive(Clone, Debug)]
+pub(crate) struct Command {
+    /// Its id, a UUID.
+    pub(crate) id: String,
+    /// What was asked for.
+    pub(crate) submission: Submission,
+    /// When it was sent.
+    pub(crate) requested: Time,
+    /// When everything unfinished becomes `DeliveryTimedOut`.
+    pub(crate) expires: Time,
+    /// When its invocations can be seen.
+    pub(crate) visible: Time,
+    /// Its nodes, in the order of the fleet; empty until the targets are resolved.
+    pub(crate) invocations: Vec<Invocation>,
+    /// Whether the targets are resolved.
+    pub(crate) resolved: bool,
+    /// Whether somebody asked for it to be cancelled.
+    pub(crate) cancelled: bool,
+}
+
+/// The sums that `ListCommands` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// `TargetCount`
+    pub(crate) targets: usize,
+    /// `CompletedCount`
+    pub(crate) completed: usize,
+    /// `ErrorCount`
+    pub(crate) errors: usize,
+    /// `DeliveryTimedOutCount`
+    pub(crate) delivery_timed_out: usize,
+}
+
+/// A document that an agent should run now.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// The command.
+    pub(crate) command: String,
+    /// The node.
+    pub(crate) node: InstanceId,
+    /// What to run.
+    pub(crate) content: Arc<Content>,
+    /// With which parameters.
+    pub(crate) values: Values,
+}
+
+impl Command {
+    fn count(&self, test: impl Fn(Stage) -> bool) -> usize {
+        self.invocations.iter().filter(|invocation| test(invocation.stage)).count()
+    }
+
+    /// The counters.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            targets: self.invocations.len(),
+            completed: self.count(|stage| matches!(stage, Stage::Done(_))),
+            errors: self.count(|stage| matches!(stage, Stage::Done(ending) if ending.is_error())),
+            delivery_timed_out: self.count(|stage| stage == Stage::Done(Ending::DeliveryTimedOut)),
+        }
+    }
+
+    /// Whether nothing can change any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.resolved && self.count(|stage| !matches!(stage, Stage::Done(_))) == 0
+    }
+
+    /// `MaxErrors` as a number of nodes.
+    fn max_errors(&self) -> usize {
+        share(&self.submission.max_errors, self.invocations.len())
+    }
+
+    /// `Status` and `StatusDetails` (aws-ssm-facts 3.2).
+    pub(crate) fn status(&self) -> (&'static str, &'static str) {
+        if !self.resolved {
+            return ("Pending", "Pending");
+        }
+        if self.invocations.is_empty() {
+            return ("Success", "NoInstancesInTag");
+        }
+        if !self.is_over() {
+            let untouched = self.count(|stage| stage != Stage::Waiting) == 0;
+            return match (self.cancelled, untouched) {
+                (true, _) => ("Cancelling", "Cancelling"),
+                (false, true) => ("Pending", "Pending"),
+                (false, false) => ("InProgress", "InProgress"),
+            };
+        }
+        let ended = |ending: Ending| self.count(|stage| stage == Stage::Done(ending));
+        let enough = self.max_errors().max(1);
+        if ended(Ending::Cancelled) > 0 {
+            ("Cancelled", "Cancelled")
+        } else if ended(Ending::Failed) >= enough {
+            ("Failed", "Failed")
+        } else if ended(Ending::ExecutionTimedOut) >= enough {
+            ("TimedOut", "ExecutionTimedOut")
+        } else if ended(Ending::DeliveryTimedOut) >= enough {
+            ("TimedOut", "DeliveryTimedOut")
+        } else if ended(Ending::Success) + ended(Ending::InvalidPlatform) == self.invocations.len() {
+            ("Success", "Success")
+        } else {
+            ("Failed", "Incomplete")
+        }
+    }
+
+    /// One invocation, where it can be seen already.
+    pub(crate) fn invocation(&self, node: &str, now: Time) -> Option<&Invocation> {
+        self.visible_invocations(now).iter().find(|invocation| invocation.node.as_str() == node)
+    }
+
+    /// The invocations that can be seen.
+    pub(crate) fn visible_invocations(&self, now: Time) -> &[Invocation] {
+        if now >= self.visible { &self.invocations } else { &[] }
+    }
+
+    fn resolve(&mut self, nodes: &[Node]) {
+        let platforms = self.submission.content.platform_types();
+        for node in nodes.iter().filter(|node| node.valid_target()) {
+            if self.submission.targets.iter().all(|target| target.matches(node)) {
+                let fits = node.agent.as_ref().is_some_and(|agent| platforms.contains(&agent.platform_type));
+                let stage = if fits { Stage::Waiting } else { Stage::Done(Ending::InvalidPlatform) };
+                self.invocations.push(invocation(node.id.clone(), stage));
+            }
+        }
+        self.resolved = true;
+    }
+
+    /// Does what is due, and says which agents start now.
+    fn advance<'a>(&mut self, now: Time, node: &dyn Fn(&InstanceId) -> Option<&'a Node>, jobs: &mut Vec<Job>) {
+        let limit = share(&self.submission.max_concurrency, self.invocations.len()).max(1);
+        let stopped = self.counts().errors > self.max_errors();
+        let expired = now >= self.expires;
+        let mut in_flight = self.count(|stage| matches!(stage, Stage::Sent(_) | Stage::Running));
+        for invocation in &mut self.invocations {
+            if let Stage::Done(_) = invocation.stage {
+                continue;
+            }
+            if expired {
+                invocation.stage = Stage::Done(Ending::DeliveryTimedOut);
+                continue;
+            }
+            if invocation.stage == Stage::Waiting && stopped {
+                invocation.stage = Stage::Done(Ending::Terminated);
+            } else if invocation.stage == Stage::Waiting && in_flight < limit {
+                invocation.stage = Stage::Sent(now);
+                in_flight += 1;
+            }
+            let reachable = node(&invocation.node).is_some_and(Node::reachable);
+            if let Stage::Sent(since) = invocation.stage
+                && reachable
+                && now >= since + PICKUP
+            {
+                invocation.stage = Stage::Running;
+                jobs.push(Job {
+                    command: self.id.clone(),
+                    node: invocation.node.clone(),
+                    content: Arc::clone(&self.submission.content),
+                    values: self.submission.values.clone(),
+                });
+            }
+        }
+    }
+
+    /// When something is due next, if nothing else happens.
+    fn next_due<'a>(&self, node: &dyn Fn(&InstanceId) -> Option<&'a Node>) -> Option<Time> {
+        if !self.resolved {
+            return Some(self.visible);
+        }
+        if self.is_over() {
+            return None;
+        }
+        let pickup = self.invocations.iter().filter_map(|invocation| match invocation.stage {
+            Stage::Sent(since) if node(&invocation.node).is_some_and(Node::reachable) => Some(since + PICKUP),
+            _ => None,
+        });
+        pickup.chain([self.expires]).min()
+    }
+}
+
+fn invocation(node: InstanceId, stage: Stage) -> Invocation {
+    Invocation { node, stage, cancelling: false, steps: Vec::new(), trace: String::new() }
+}
+
+/// `N` or `N%` of `total`, rounded down.
+fn share(text: &str, total: usize) -> usize {
+    match text.strip_suffix('%') {
+        Some(percent) => total * percent.parse::<usize>().unwrap_or(0) / 100,
+        None => text.parse().unwrap_or(0),
+    }
+}
+
+/// All commands, the oldest first.
+#[derive(Debug)]
+pub(crate) struct CommandBook {
+    commands: Vec<Command>,
+    random: Random,
+    consistency: Duration,
+}
+
+impl CommandBook {
+    /// An empty book; `consistency` is how long new invocations are not seen.
+    pub(crate) fn new(seed: u64, consistency: Duration) -> Self {
+        Self { commands: Vec::new(), random: Random::new(seed ^ 0x00c0_ffee), consistency }
+    }
+
+    /// The commands, the newest first.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Command> {
+        self.commands.iter().rev()
+    }
+
+    /// One command.
+    pub(crate) fn get(&self, id: &str) -> Option<&Command> {
+        self.commands.iter().find(|command| command.id == id)
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut Command> {
+        self.commands.iter_mut().find(|command| command.id == id)
+    }
+
+    /// Takes a command in.
+    pub(crate) fn submit(&mut self, submission: Submission, now: Time) -> &Command {
+        let total = submission.timeout_seconds + submission.content.execution_timeout(&submission.values);
+        let resolved = submission.targets.is_empty();
+        let invocations = submission.instance_ids.iter().map(|node| invocation(node.clone(), Stage::Waiting)).collect();
+        self.commands.push(Command {
+            id: uuid(&mut self.random),
+            submission,
+            requested: now,
+            expires: now + Duration::from_secs(total),
+            visible: now + self.consistency,
+            invocations,
+            resolved,
+            cancelled: false,
+        });
+        self.commands.last().expect("invariant: it was just pushed")
+    }
+
+    /// Does what is due and returns the jobs that start now, and when to come again.
+    pub(crate) fn advance<'a>(
+        &mut self,
+        now: Time,
+        nodes: &'a [Node],
+        node: &dyn Fn(&InstanceId) -> Option<&'a Node>,
+    ) -> (Vec<Job>, Option<Time>) {
+        let mut jobs = Vec::new();
+        let mut next: Option<Time> = None;
+        for command in self.commands.iter_mut().filter(|command| !command.is_over()) {
+            if !command.resolved && now >= command.visible {
+                command.resolve(nodes);
+            }
+            command.advance(now, node, &mut jobs);
+            next = [next, command.next_due(node)].into_iter().flatten().min();
+        }
+        (jobs, next)
+    }
+
+    /// Takes an agent's answer. One that comes too late changes nothing.
+    pub(crate) fn finish(&mut self, command: &str, node: &InstanceId, reply: Reply) {
+        let invocations = self.get_mut(command).map(|command| &mut command.invocations);
+        let Some(invocation) = invocations.into_iter().flatten().find(|invocation| invocation.node == *node) else {
+            return;
+        };
+        if invocation.stage != Stage::Running {
+            return;
+        }
+        invocation.stage = Stage::Done(match reply.status {
+            StepStatus::Success | StepStatus::Skipped => Ending::Success,
+            StepStatus::Failed => Ending::Failed,
+            StepStatus::TimedOut => Ending::ExecutionTimedOut,
+            StepStatus::Cancelled => Ending::Cancelled,
+        });
+        invocation.steps = reply.steps;
+        invocation.trace = reply.trace;
+    }
+
+    /// Cancels what has not started. What runs is only marked: whether it stops is up to the agent, which here lets the
+    /// script end, and then the result counts (best effort, aws-ssm-facts 2.9).
+    pub(crate) fn cancel(&mut self, command: &str, nodes: &[InstanceId]) {
+        let Some(command) = self.get_mut(command) else { return };
+        for invocation in &mut command.invocations {
+            if !nodes.is_empty() && !nodes.contains(&invocation.node) {
+                continue;
+            }
+            match invocation.stage {
+                Stage::Waiting | Stage::Sent(_) => invocation.stage = Stage::Done(Ending::Cancelled),
+                Stage::Running => invocation.cancelling = true,
+                Stage::Done(_) => continue,
+            }
+            command.cancelled = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{CommandBook, Ending, Job, PICKUP, Stage, Submission, Target};
+    use crate::fleet::InstanceId;
+    use crate::sim::agent::{Reply, StepStatus};
+    use crate::sim::content::{Content, Values};
+    use crate::sim::fleet::{Kind, generate};
+    use crate::sim::world::{Node, Time};
+
+    const NOW: Time = Duration::from_secs(1_800_000_000);
+    const LATER: Time = Duration::from_secs(1_800_000_001);
+
+    struct Case {
+        book: CommandBook,
+        nodes: Vec<Node>,
+    }
+
+    impl Case {
+        fn new(nodes: Vec<Node>) -> Self {
+            Self { book: CommandBook::new(1, Duration::from_millis(500)), nodes }
+        }
+
+        fn submit(&mut self, submission: Submission) -> String {
+            self.book.submit(submission, NOW).id.clone()
+        }
+
+        fn advance(&mut self, now: Time) -> Vec<Job> {
+            let index: HashMap<&InstanceId, &Node> = self.nodes.iter().map(|node| (&node.id, node)).collect();
+            self.book.advance(now, &self.nodes, &|id| index.get(id).copied()).0
+        }
+
+        fn finish(&mut self, job: &Job, status: StepStatus) {
+            self.book.finish(&job.command, &job.node, Reply { status, steps: Vec::new(), trace: String::new() });
+        }
+
+        fn status(&self, id: &str) -> &'static str {
+            self.book.get(id).map_or("no such command", |command| command.status().1)
+        }
+
+        fn endings(&self, id: &str, wanted: Ending) -> usize {
+            let invocations = self.book.get(id).map(|command| command.invocations.as_slice()).unwrap_or_default();
+            invocations.iter().filter(|invocation| invocation.stage == Stage::Done(wanted)).count()
+        }
+
+        /// Runs to the end; each agent answers with what `answer` says for its number.
+        fn run(&mut self, answer: impl Fn(usize) -> StepStatus) -> usize {
+            let (mut now, mut answered, mut most) = (LATER, 0, 0);
+            loop {
+                self.advance(now);
+                let jobs = self.advance(now + PICKUP);
+                most = most.max(jobs.len());
+                if jobs.is_empty() {
+                    return most;
+                }
+                for job in jobs {
+                    self.finish(&job, answer(answered));
+                    answered += 1;
+                }
+                now += PICKUP;
+            }
+        }
+    }
+
+    fn online(count: usize) -> Vec<Node> {
+        let members = generate(count * 2, 3, NOW);
+        members
+            .into_iter()
+            .filter(|member| matches!(member.kind, Kind::Managed(_)))
+            .map(|member| member.node)
+            .take(count)
+            .collect()
+    }
+
+    fn submission(nodes: &[Node], max_concurrency: &str, max_errors: &str) -> Submission {
+        let content = r#"{"schemaVersion":"2.2","mainSteps":[{"action":"aws:runShellScript","name":"main","inputs":{"timeoutSeconds":"60","runCommand":["true"]}}]}"#;
+        Submission {
+            document: "Sample".to_owned(),
+            version: "1".to_owned(),
+            content: Arc::new(Content::parse(content, "JSON").expect("a valid document")),
+            values: Values::new(),
+            comment: String::new(),
+            instance_ids: nodes.iter().map(|node| node.id.clone()).collect(),
+            targets: Vec::new(),
+            max_concurrency: max_concurrency.to_owned(),
+            max_errors: max_errors.to_owned(),
+            timeout_seconds: 30,
+        }
+    }
+
+    fn targeting(key: &str, values: &[&str]) -> Submission {
+        let target = Target { key: key.to_owned(), values: values.iter().map(|value| (*value).to_owned()).collect() };
+        Submission { targets: vec![target], ..submission(&[], "50", "0") }
+    }
+
+    #[test]
+    fn a_command_goes_its_way() {
+        let nodes = online(3);
+        let mut case = Case::new(nodes.clone());
+        let id = case.submit(submission(&nodes, "50", "0"));
+        assert_eq!(case.status(&id), "Pending");
+        assert!(case.advance(NOW).is_empty(), "agents need a moment");
+        assert_eq!(case.status(&id), "InProgress");
+        let jobs = case.advance(NOW + PICKUP);
+        assert_eq!(jobs.len(), 3);
+        assert!(case.book.get(&id).is_some_and(|command| command.visible_invocations(NOW + PICKUP).is_empty()));
+        for job in &jobs {
+            case.finish(job, StepStatus::Success);
+            case.finish(job, StepStatus::Failed);
+        }
+        assert_eq!(
+            (case.status(&id), case.endings(&id, Ending::Success)),
+            ("Success", 3),
+            "the second answer changes nothing"
+        );
+        assert!(case.book.get(&id).is_some_and(|command| command.visible_invocations(LATER).len() == 3));
+    }
+
+    #[test]
+    fn concurrency_is_limited() {
+        for (limit, expected) in [("1", 1), ("3", 3), ("50%", 5), ("1%", 1), ("50", 10)] {
+            let nodes = online(10);
+            let mut case = Case::new(nodes.clone());
+            let id = case.submit(submission(&nodes, limit, "0"));
+            assert_eq!(case.run(|_| StepStatus::Success), expected, "{limit}");
+            assert_eq!(case.status(&id), "Success");
+        }
+    }
+
+    #[test]
+    fn too_many_errors_stop_the_rest() {
+        for (max_errors, failed, terminated) in [("0", 1, 9), ("2", 3, 7), ("20%", 3, 7), ("10", 10, 0)] {
+            let nodes = online(10);
+            let mut case = Case::new(nodes.clone());
+            let id = case.submit(submission(&nodes, "1", max_errors));
+            case.run(|_| StepStatus::Failed);
+            let found = (case.endings(&id, Ending::Failed), case.endings(&id, Ending::Terminated), case.status(&id));
+            assert_eq!(found, (failed, terminated, "Failed"), "{max_errors}");
+        }
+    }
+
+    #[test]
+    fn fewer_failures_than_allowed_are_incomplete() {
+        let nodes = online(10);
+        let mut case = Case::new(nodes.clone());
+        let id = case.submit(submission(&nodes, "10", "5"));
+        case.run(|number| if number < 4 { StepStatus::Failed } else { StepStatus::Success });
+        assert_eq!((case.status(&id), case.endings(&id, Ending::Failed)), ("Incomplete", 4));
+    }
+
+    #[test]
+    fn a_silent_node_is_waited_for_until_the_deadline() {
+        let mut nodes = online(2);
+        nodes[1].agent.as_mut().expect("a registered node").online = false;
+        let mut case = Case::new(nodes.clone());
+        let id = case.submit(submission(&nodes, "50", "0"));
+        case.run(|_| StepStatus::Success);
+        assert_eq!(case.status(&id), "InProgress");
+        case.advance(NOW + Duration::from_secs(89));
+        assert_eq!(case.status(&id), "InProgress");
+        case.advance(NOW + Duration::from_secs(90));
+        assert_eq!((case.status(&id), case.endings(&id, Ending::DeliveryTimedOut)), ("DeliveryTimedOut", 1));
+    }
+
+    #[test]
+    fn a_node_that_comes_back_is_served() {
+        let mut nodes = online(1);
+        nodes[0].agent.as_mut().expect("a registered node").online = false;
+        let mut case = Case::new(nodes.clone());
+        let id = case.submit(submission(&nodes, "50", "0"));
+        assert_eq!(case.run(|_| StepStatus::Success), 0);
+        case.nodes[0].agent.as_mut().expect("a registered node").online = true;
+        case.run(|_| StepStatus::Success);
+        assert_eq!(case.status(&id), "Success");
+    }
+
+    #[test]
+    fn targets_are_resolved_by_the_service() {
+        let nodes: Vec<Node> = generate(60, 5, NOW).into_iter().map(|member| member.node).collect();
+        let expected = nodes
+            .iter()
+            .filter(|node| {
+                node.valid_target()
+                    && node.tags["Environment"] == "production"
+                    && node.agent.as_ref().is_some_and(|agent| agent.platform_type == "Linux")
+            })
+            .count();
+        let mut case = Case::new(nodes);
+        let id = case.submit(targeting("tag:Environment", &["production", "nowhere"]));
+        case.advance(NOW);
+        assert_eq!(
+            (case.status(&id), case.book.get(&id).map(|command| command.counts().targets)),
+            ("Pending", Some(0))
+        );
+        case.advance(LATER);
+        let counts = case.book.get(&id).map(super::Command::counts).unwrap_or_default();
+        assert_eq!(counts.targets - case.endings(&id, Ending::InvalidPlatform), expected);
+        let none = case.submit(targeting("tag:Environment", &["prod*"]));
+        case.advance(LATER);
+        assert_eq!(case.status(&none), "NoInstancesInTag");
+    }
+
+    #[test]
+    fn what_has_not_started_is_cancelled() {
+        let nodes = online(4);
+        let mut case = Case::new(nodes.clone());
+        let id = case.submit(submission(&nodes, "1", "0"));
+        case.advance(NOW);
+        let jobs = case.advance(NOW + PICKUP);
+        case.book.cancel(&id, &[nodes[3].id.clone()]);
+        assert_eq!(case.endings(&id, Ending::Cancelled), 1);
+        case.book.cancel(&id, &[]);
+        assert_eq!((case.endings(&id, Ending::Cancelled), case.status(&id)), (3, "Cancelling"));
+        case.finish(&jobs[0], StepStatus::Success);
+        assert_eq!((case.endings(&id, Ending::Success), case.status(&id)), (1, "Cancelled"));
+    }
+}

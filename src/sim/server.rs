@@ -1,0 +1,256 @@
+//! The embedded fleet as one thing to start and to drop.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use tempfile::TempDir;
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, watch};
+
+use super::commands::CommandBook;
+use super::documents::DocumentStore;
+use super::driver;
+use super::fleet::{self, Random};
+use super::host::{Bin, Host};
+use super::wire;
+use super::world::{Time, World};
+use crate::fleet::{InstanceId, Scope};
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct SimOptions {
+    /// How many instances.
+    pub instances: usize,
+    /// The same seed makes the same fleet.
+    pub seed: u64,
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Account and region that the fleet is in.
+    pub scope: Scope,
+    /// How long what was just written is not seen everywhere yet: a new document is not `Active`, the invocations of a
+    /// command that was just sent are not listed.
+    pub consistency: Duration,
+    /// The proxies (`HOST:PORT`) that the hosts can reach; others do not answer.
+    pub proxies: Vec<String>,
+}
+
+impl Default for SimOptions {
+    fn default() -> Self {
+        Self {
+            instances: 24,
+            seed: 1,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            scope: Scope { account: "111122223333".to_owned(), region: "eu-central-1".to_owned() },
+            consistency: Duration::from_millis(100),
+            proxies: vec!["10.0.0.131:3128".to_owned(), "10.0.0.132:3128".to_owned()],
+        }
+    }
+}
+
+/// A running embedded fleet. It has a thread and a runtime of its own, so it serves any caller, blocking or not.
+/// Dropping it stops the server and removes the hosts' folders.
+#[derive(Debug)]
+pub struct Sim {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+    // The last member, so that the folders go when nobody uses them any more.
+    _folder: TempDir,
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    scope: Scope,
+    requests: AtomicU64,
+    seed: u64,
+    hosts: HashMap<InstanceId, Arc<Host>>,
+    slots: Arc<Semaphore>,
+    wake: Notify,
+}
+
+impl Shared {
+    fn new(options: &SimOptions, folder: &Path) -> io::Result<Self> {
+        let members = fleet::generate(options.instances, options.seed, wall_clock());
+        let bin = Bin::create(&folder.join("bin"))?;
+        let mut hosts = HashMap::new();
+        for member in &members {
+            if let Some(spec) = member.host_spec(&options.scope.region, &options.proxies) {
+                let id = &member.node.id;
+                hosts.insert(id.clone(), Arc::new(Host::create(&folder.join(id.as_str()), &bin, &spec)?));
+            }
+        }
+        let nodes = members.into_iter().map(|member| member.node).collect();
+        let documents = DocumentStore::new(options.consistency);
+        let commands = CommandBook::new(options.seed, options.consistency);
+        let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
+        Ok(Self {
+            world: Mutex::new(World::new(options.scope.clone(), options.seed, nodes, documents, commands)),
+            scope: options.scope.clone(),
+            requests: AtomicU64::new(1),
+            seed: options.seed,
+            hosts,
+            slots: Arc::new(Semaphore::new(2 * cores)),
+            wake: Notify::new(),
+        })
+    }
+
+    /// The state. A handler that panicked has left nothing half done that the next one could not live with.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Account and region.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The time.
+    #[expect(clippy::unused_self, reason = "later the clock of the fleet may be its own")]
+    pub(crate) fn now(&self) -> Time {
+        wall_clock()
+    }
+
+    /// Tells the driver that something may be due.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits for [`Shared::wake`].
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Waits for the right to keep a processor busy.
+    pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.slots).acquire_owned().await
+    }
+
+    /// The machine behind a node, where there is one.
+    pub(crate) fn host(&self, id: &InstanceId) -> Option<Arc<Host>> {
+        self.hosts.get(id).cloned()
+    }
+
+    /// A new id for a request, in the form of a UUID.
+    pub(crate) fn request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        uuid(&mut Random::new(self.seed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d)))
+    }
+}
+
+fn wall_clock() -> Time {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A random UUID, version 4.
+pub(crate) fn uuid(random: &mut Random) -> String {
+    let (high, low) = (random.next(), random.next());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xfff,
+        0x8000 | ((low >> 48) & 0x3fff),
+        low & 0xffff_ffff_ffff
+    )
+}
+
+impl Sim {
+    /// Starts a fleet.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the hosts' folders cannot be written.
+    pub fn start(options: SimOptions) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.listen)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let folder = tempfile::Builder::new().prefix("proxyfleet-sim-").tempdir()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let shared = Arc::new(Shared::new(&options, folder.path())?);
+        let (stop, stopped) = watch::channel(false);
+        let state = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("proxyfleet-sim".to_owned()).spawn(move || {
+            runtime.block_on(serve(listener, state, stopped));
+            // Scripts that run now get a moment to end.
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        })?;
+        Ok(Self { shared, address, stop, thread: Some(thread), _folder: folder })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to give to a client as its endpoint.
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The ids of the fleet, in the order in which EC2 lists them.
+    pub fn instance_ids(&self) -> Vec<InstanceId> {
+        self.shared.world().nodes.iter().map(|node| node.id.clone()).collect()
+    }
+
+    /// The machine behind an instance, to look at it or to edit its files from outside; `None` for an instance that
+    /// never runs a script: Windows, stopped, unknown to SSM.
+    pub fn host(&self, id: &InstanceId) -> Option<Arc<Host>> {
+        self.shared.host(id)
+    }
+
+    /// Lets the agent of an instance fall silent, or come back and take what waits for it.
+    pub fn set_online(&self, id: &InstanceId, online: bool) {
+        let now = self.shared.now();
+        if let Some(agent) = self.shared.world().node_mut(id.as_str()).and_then(|node| node.agent.as_mut()) {
+            agent.online = online;
+            agent.last_ping = now;
+        }
+        self.shared.wake();
+    }
+
+    /// How often each operation was called, throttled calls included.
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        self.shared.world().calls.clone()
+    }
+
+    /// Throttles the next `count` calls of an operation.
+    pub fn throttle(&self, operation: &str, count: u32) {
+        self.shared.world().throttles.insert(operation.to_owned(), count);
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        // The receiver is gone only when the thread has ended already.
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            // A server thread that panicked has printed its message.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let driving = tokio::spawn(driver::drive(Arc::clone(&shared)));
+    let router = Router::new().fallback(wire::answer).with_state(shared);
+    let stopping = async move {
+        // An error means that the owner is gone, which is a reason to stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    // Clients that keep their connection open must not keep the server alive, so it is not asked to drain them.
+    tokio::select! {
+        _ = axum::serve(listener, router) => {}
+        () = stopping => {}
+    }
+    driving.abort();
+}
