@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! Parses arguments, runs a command, maps the outcome to an exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    proxyfleet::cli::main()
+}

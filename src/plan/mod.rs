@@ -8,6 +8,7 @@
 mod assess;
 mod build;
 mod resolve;
+pub mod saved;
 
 pub use assess::{Assessment, assess};
 pub use build::build;
@@ -283,3 +284,6 @@ pub enum Finding {
         path: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::ColorChoice;
+
+/// Keeps the HTTP proxy settings of a fleet of container instances equal to YAML policies, through AWS Systems Manager.
+#[derive(Debug, Parser)]
+#[command(name = "proxyfleet", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 all is well, 1 error, 2 `plan` found changes, 3 some instance did not converge.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) format: Format,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(super) color: ColorChoice,
+    /// Say more while working: which API calls were made, and how often they were throttled.
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines; the `format` key names the version.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check policies. Needs no AWS access.
+    Validate(Validate),
+    /// Print the JSON Schema of policy files.
+    Schema,
+    /// Observe the fleet and show what would change. Changes nothing.
+    #[cfg(feature = "aws")]
+    Plan(Plan),
+    /// Show what would change, ask, carry it out and observe again.
+    #[cfg(feature = "aws")]
+    Apply(Apply),
+    /// Explain one instance: which policy, why, and every setting.
+    #[cfg(feature = "aws")]
+    Explain(Explain),
+    /// Serve an embedded fleet on a loopback port, for trying things out.
+    #[cfg(feature = "sim")]
+    Sim(Sim),
+    /// Tell the whole story on an embedded fleet, in less than a minute.
+    #[cfg(all(feature = "aws", feature = "sim"))]
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Policies {
+    /// Policy files, and folders that are searched for `*.yaml` and `*.yml`.
+    #[arg(value_name = "PATH", default_value = "policies")]
+    pub(super) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Validate {
+    #[command(flatten)]
+    pub(super) policies: Policies,
+}
+
+/// Which fleet.
+#[cfg(feature = "aws")]
+#[derive(Debug, Args)]
+pub(super) struct Connection {
+    /// The region [default: as the AWS SDK finds it].
+    #[arg(long, value_name = "REGION")]
+    pub(super) region: Option<String>,
+    /// The profile of the shared AWS configuration.
+    #[arg(long, value_name = "NAME")]
+    pub(super) profile: Option<String>,
+    /// Talk to a server on a loopback address instead of AWS, such as one started with `proxyfleet sim`.
+    #[arg(long, value_name = "URL")]
+    pub(super) endpoint_url: Option<String>,
+    /// Refuse to run in any other account.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(super) expect_account: Option<String>,
+    /// Use an embedded fleet of N instances inside this process instead of AWS.
+    #[cfg(feature = "sim")]
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "24",
+        conflicts_with_all = ["endpoint_url", "profile", "region"]
+    )]
+    pub(super) sim: Option<usize>,
+    /// Which embedded fleet.
+    #[cfg(feature = "sim")]
+    #[arg(long, value_name = "S", default_value_t = 7, requires = "sim")]
+    pub(super) seed: u64,
+}
+
+#[cfg(feature = "aws")]
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub(super) policies: Policies,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    /// Save the plan to a file, for `apply --plan`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[cfg(feature = "aws")]
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// Policy files, and folders that are searched for `*.yaml` and `*.yml` [default: policies].
+    #[arg(value_name = "PATH", conflicts_with = "plan")]
+    pub(super) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    /// Carry out a saved plan. Instances that are no longer what it saw are refused.
+    #[arg(long, value_name = "FILE")]
+    pub(super) plan: Option<PathBuf>,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// End with 3 as well when an instance that a policy is for was left out.
+    #[arg(long)]
+    pub(super) require_all: bool,
+}
+
+#[cfg(feature = "aws")]
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The id of the instance, or its Name tag.
+    #[arg(value_name = "INSTANCE")]
+    pub(super) instance: String,
+    #[command(flatten)]
+    pub(super) policies: Policies,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+}
+
+#[cfg(feature = "sim")]
+#[derive(Debug, Args)]
+pub(super) struct Sim {
+    /// How many instances.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub(super) instances: usize,
+    /// Which fleet: the same seed gives the same fleet.
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    pub(super) seed: u64,
+    /// The loopback address to serve on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4570")]
+    pub(super) listen: std::net::SocketAddr,
+}
+
+#[cfg(all(feature = "aws", feature = "sim"))]
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// How many instances.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub(super) instances: usize,
+    /// Which fleet: the same seed gives the same fleet.
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    pub(super) seed: u64,
+}

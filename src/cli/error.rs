@@ -1,0 +1,91 @@
+//! Why a command could not be carried out.
+
+use std::path::PathBuf;
+
+use crate::policy::{Diagnostic, SourceFile};
+use crate::report::{diagnostics_text, error_text};
+
+/// Why a command could not be carried out. Each has a remedy.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// A policy path cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    /// A folder without policies.
+    #[error("no policy files in {}", path.display())]
+    NoPolicies { path: PathBuf },
+    /// Mistakes in policies.
+    #[error("the policies have mistakes")]
+    Policies { files: Vec<SourceFile>, diagnostics: Vec<Diagnostic> },
+    /// Two policies for the same instances.
+    #[error("policies conflict:\n{}", conflicts.join("\n"))]
+    Conflicts { conflicts: Vec<String> },
+    /// Another account than the one that was expected.
+    #[error("these credentials are for account {found}, not for {expected}; nothing was done")]
+    WrongAccount { expected: String, found: String },
+    /// A saved plan that cannot be read.
+    #[error("{}: {source}", path.display())]
+    SavedPlan { path: PathBuf, source: crate::plan::saved::SavedPlanError },
+    /// A saved plan for another place.
+    #[error("the plan is for {planned}, this is {here}; nothing was done")]
+    WrongScope { planned: String, here: String },
+    /// No such instance.
+    #[error("no instance `{name}` in {scope}")]
+    NoInstance { name: String, scope: String },
+    /// Several instances with that name.
+    #[error("several instances are called `{name}`: {}", ids.join(", "))]
+    SeveralInstances { name: String, ids: Vec<String> },
+    /// A question that nobody can answer.
+    #[error("nobody is there to confirm: standard input is not a terminal")]
+    CannotAsk,
+    /// The demo tells a story, which has no JSON.
+    #[cfg(feature = "sim")]
+    #[error("`demo` has no JSON form")]
+    DemoHasNoJson,
+    /// The embedded fleet did not do what the demo expects of it.
+    #[cfg(feature = "sim")]
+    #[error("the embedded fleet did not converge; this is a defect of proxyfleet")]
+    DemoDidNotConverge,
+    /// Something with the operating system.
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: std::io::Error },
+    /// AWS.
+    #[cfg(feature = "aws")]
+    #[error(transparent)]
+    Aws(#[from] crate::aws::AwsError),
+}
+
+impl CliError {
+    /// What to do about it.
+    fn remedy(&self) -> Option<String> {
+        let text = match self {
+            Self::Read { .. } => "give the path of a policy file or of a folder with policies",
+            Self::NoPolicies { .. } => "policies are files named *.yaml or *.yml",
+            Self::Policies { .. } | Self::Io { .. } | Self::Write { .. } => return None,
+            Self::Conflicts { .. } => "give one of them another `priority`, or narrow its `targets`",
+            Self::WrongAccount { .. } | Self::WrongScope { .. } => "check AWS_PROFILE, --profile and --region",
+            Self::SavedPlan { .. } => "make the plan again with `proxyfleet plan --out FILE`",
+            Self::NoInstance { .. } => "give an instance id or the value of a Name tag",
+            Self::SeveralInstances { .. } => "give one of the ids",
+            Self::CannotAsk => "read the plan, then run again with --yes",
+            #[cfg(feature = "sim")]
+            Self::DemoHasNoJson => "use `plan --sim --format json` or `apply --sim --format json`",
+            #[cfg(feature = "sim")]
+            Self::DemoDidNotConverge => "please report it with the output above",
+            #[cfg(feature = "aws")]
+            Self::Aws(error) => return Some(error.remedy()),
+        };
+        Some(text.to_owned())
+    }
+
+    /// The error as it is shown.
+    pub(super) fn text(&self, width: usize) -> String {
+        if let Self::Policies { files, diagnostics } = self {
+            return diagnostics_text(files, diagnostics, width);
+        }
+        error_text(&self.to_string(), self.remedy().as_deref(), width)
+    }
+}

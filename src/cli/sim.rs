@@ -1,0 +1,34 @@
+//! `sim`: serve an embedded fleet, and start one for `--sim`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::args::{Global, Sim as Options};
+use super::error::CliError;
+use super::{Exit, interrupted};
+use crate::report::Screen;
+use crate::sim::{Sim, SimOptions};
+
+/// A loopback address with a port that the system chooses.
+#[cfg(feature = "aws")]
+pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Starts an embedded fleet.
+pub(super) async fn start(instances: usize, seed: u64, listen: SocketAddr) -> Result<Sim, CliError> {
+    Sim::start(SimOptions { instances, seed, listen, ..SimOptions::default() })
+        .await
+        .map_err(|source| CliError::Io { doing: format!("starting the embedded fleet on {listen}"), source })
+}
+
+pub(super) async fn run(options: &Options, _: &Global, screen: Screen) -> Result<Exit, CliError> {
+    let sim = start(options.instances, options.seed, options.listen).await?;
+    screen.result(&format!(
+        "Serving {} instances, seed {}, on {}\nTry: proxyfleet plan policies/ --endpoint-url {}\nCtrl-C ends it.",
+        options.instances,
+        options.seed,
+        sim.endpoint_url(),
+        sim.endpoint_url(),
+    ));
+    interrupted().await.map_err(|source| CliError::Io { doing: "waiting for Ctrl-C".to_owned(), source })?;
+    sim.stop().await;
+    Ok(Exit::Success)
+}

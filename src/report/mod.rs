@@ -1,0 +1,25 @@
+//! How results look. The only module that prints, besides the entry points in [`crate::cli`].
+//!
+//! Results go to standard output, everything said while working goes to standard error. Colour is decoration: each text
+//! reads the same without it. Whatever is shown as text can be had as JSON.
+
+mod diagnostics;
+mod explain;
+mod layout;
+mod plan;
+mod progress;
+mod screen;
+mod summary;
+mod words;
+
+#[cfg(feature = "aws")]
+mod calls;
+
+#[cfg(feature = "aws")]
+pub use calls::calls_text;
+pub use diagnostics::{diagnostics_json, diagnostics_text, error_text, validated_text};
+pub use explain::{Explanation, explain_json, explain_text};
+pub use plan::{chapter_text, plan_text, question_text, scope_text};
+pub use progress::Progress;
+pub use screen::{ColorChoice, Screen};
+pub use summary::{summary_json, summary_text};

@@ -1,0 +1,100 @@
+//! Sentences for the closed sets of the engine: one place says what each reason means and what to do about it.
+
+use crate::catalog::Service;
+use crate::fleet::{InstanceId, Truth};
+use crate::plan::{Finding, Obstacle, Reason};
+
+/// `ecs-web-0001 (i-0123...)`, or the id alone.
+pub(super) fn who(id: &InstanceId, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{id} {name}"),
+        None => id.to_string(),
+    }
+}
+
+/// What a truth looks like in a sentence.
+pub(super) fn truth(truth: &Truth) -> String {
+    match truth {
+        Truth::Unset => "not set".to_owned(),
+        Truth::Is(seen) => seen.to_string(),
+        Truth::NotApplicable => "-".to_owned(),
+        Truth::Unknown => "could not be read".to_owned(),
+    }
+}
+
+/// Why an instance or a component is left alone: a heading that groups equal reasons, and what to do.
+pub(super) fn reason(reason: &Reason) -> (String, String) {
+    match reason {
+        Reason::Offline { .. } => ("offline".into(), "the SSM agent does not report; the next run picks it up".into()),
+        Reason::Unregistered => (
+            "not registered with SSM".into(),
+            "check the SSM agent, its instance profile and its way to the endpoints".into(),
+        ),
+        Reason::NotRunning { state } => (state.clone(), "the next run picks it up when it runs".into()),
+        Reason::Unsupported { name, version } => {
+            (format!("unsupported system {name} {version}"), "proxyfleet never touches it".into())
+        }
+        Reason::NotObserved { why } => (format!("not observed: {why}"), "look at the command in Run Command".into()),
+        Reason::Component { component, obstacle } => {
+            let (what, remedy) = obstacle_words(obstacle);
+            (format!("{component} {what}"), remedy)
+        }
+    }
+}
+
+fn obstacle_words(obstacle: &Obstacle) -> (String, String) {
+    match obstacle {
+        Obstacle::NotInstalled(service) => {
+            (format!("not installed (no service {service})"), "take it out of the policy, or install it".into())
+        }
+        Obstacle::Overridden { key, path } => {
+            (format!("{key} overridden by {path}"), "remove the setting there, then run again".into())
+        }
+        Obstacle::Blocked { reason, path } => {
+            (format!("cannot edit {path}: {}", blocker(reason)), "mend the file by hand, then run again".into())
+        }
+        Obstacle::Unreadable { key, truth } => {
+            (format!("{truth} {key} could not be read"), "look at the host; proxyfleet does not act on guesses".into())
+        }
+    }
+}
+
+fn blocker(reason: &str) -> &str {
+    match reason {
+        "not-text" => "not a text file",
+        "too-large" => "too large",
+        "continued-line" => "a line ends in a backslash",
+        "continued-value" => "the value goes on over several lines",
+        "here-document" => "it holds a here-document",
+        "unreadable" => "it cannot be read",
+        "dangling-link" => "it is a link to nothing",
+        "not-a-file" => "it is not a file",
+        other => other,
+    }
+}
+
+/// A finding, and what it means.
+pub(super) fn finding(finding: &Finding) -> (String, String) {
+    match finding {
+        Finding::Down { service, failed } => (
+            format!("{service} is {}", if *failed { "failed" } else { "stopped" }),
+            "proxyfleet does not start it; it reads its settings when it starts".into(),
+        ),
+        Finding::Orphan { component } => (
+            format!("{component} was managed and no longer is"),
+            "its settings stay; a policy with `state: absent` takes them away".into(),
+        ),
+        Finding::NotOurs { component, key } => (
+            format!("{component} {key} was not written by proxyfleet"),
+            "it stays; remove it by hand if it should go".into(),
+        ),
+        Finding::Inert { component, path } => {
+            (format!("{component}: proxy settings without effect in {path}"), "harmless; remove them by hand".into())
+        }
+    }
+}
+
+/// What a restart of a service does to tasks.
+pub(super) fn task_effect(service: Service) -> &'static str {
+    if service.restart_stops_tasks() { "every task there stops" } else { "tasks keep running" }
+}
