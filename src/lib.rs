@@ -7,7 +7,7 @@
 //! - [`policy`]: YAML text to checked policies.
 //! - [`fleet`]: what is known of the instances, and the format in which they report.
 //! - [`plan`]: policies and observations to the list of changes.
-//! - `document`: the catalogue to SSM documents.
+//! - [`document`]: the catalogue to SSM documents.
 //!
 //! These five are pure: no I/O, no clock, no randomness, no async, no AWS type.
 //!
@@ -21,6 +21,7 @@
 pub mod aws;
 pub mod catalog;
 pub mod cli;
+pub mod document;
 pub mod fleet;
 pub mod plan;
 pub mod policy;

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module an area.
 
+mod documents;
 mod policies;
 #[cfg(feature = "sim")]
 mod sim_host;

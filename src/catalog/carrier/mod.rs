@@ -4,6 +4,10 @@
 //! together on random files. Everything works on bytes: what is not ours stays as it is, whatever its encoding
 //! (proxy-by-os 18).
 
+/// The first line of a file that proxyfleet creates.
+pub const HEADER: &str =
+    "# Managed by proxyfleet. Its settings are kept equal to a policy; other lines are left alone.";
+
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Syntax {

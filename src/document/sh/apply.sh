@@ -1,0 +1,773 @@
+# Makes the proxy settings of this host equal to the parameters, proves it, and takes everything back if it cannot.
+
+#@parameters@
+
+# The longest detail in a report, in bytes, and the number of details.
+DETAIL_BYTES=180 DETAIL_LINES=5
+# Seconds to wait for another apply, for a service to come up, and between attempts.
+LOCK_SECONDS=5 VERIFY_SECONDS=60 PAUSE=1
+if [ -n "$ROOT" ] && [ -n "${PROXYFLEET_WAIT:-}" ]; then
+    LOCK_SECONDS=$PROXYFLEET_WAIT VERIFY_SECONDS=$PROXYFLEET_WAIT
+fi
+BACKUPS=$HOME_DIR/backup
+# Names the services that an apply was restarting when it ended early. They count as services that ran.
+RESTARTING=$HOME_DIR/restarting
+INTROSPECTION=http://localhost:51678/v1/metadata
+
+PHASE=idle BODY='' DETAILS=0 CHANGED='' RESTARTED='' PENDING='' NEEDED='' WORK='' TEMPS='' MADE_FOLDERS='' AGENT_ANSWERED=no
+
+# Adds a detail to the report.
+detail() {
+    DETAILS=$((DETAILS + 1))
+    [ "$DETAILS" -gt "$DETAIL_LINES" ] || BODY=$BODY$(printf "e %.${DETAIL_BYTES}s" "$1")$NL
+}
+
+# Prints the report with the result $1 (result and reason) and ends.
+finish() {
+    trap '' TERM INT HUP
+    rm -f "$HOME_DIR"/*.new."$$" 2>/dev/null
+    clean_work
+    drop_lock
+    printf 'proxyfleet/1 apply %s %s\n%send\n' "$DOCUMENT_PLATFORM" "$1" "$BODY" | printable
+    case $1 in
+        changed | unchanged) exit 0 ;;
+    esac
+    exit 1
+}
+
+# Leaves in the folder of this apply what was backed up, and of all such folders the newest five.
+clean_work() {
+    [ -n "$WORK" ] || return 0
+    rm -f "$WORK"/*.edits "$WORK"/*.blank
+    [ -n "$CHANGED" ] || rm -rf "$WORK"
+    set -- "$BACKUPS"/*
+    while [ $# -gt 5 ]; do
+        rm -rf "$1"
+        shift
+    done
+}
+
+# Ends before anything was changed: the reason $1, and a detail if $2 is given.
+refuse() {
+    [ -z "${2:-}" ] || detail "$2"
+    finish "refused $1"
+}
+
+# What a signal leads to: nothing happened yet, or everything is taken back.
+interrupted() {
+    trap '' TERM INT HUP
+    case $PHASE in
+        idle)
+            discard_prepared
+            refuse interrupted
+            ;;
+        changing) roll_back interrupted ;;
+    esac
+}
+
+# Refuses parameters that the service should not have let through; the agent itself checks patterns only.
+check_parameters() {
+    case $WANT_STATE:$WANT_HTTP:$WANT_HTTPS:$WANT_BYPASS in
+        present:?*:?*:?* | absent:*) ;;
+        *) refuse bad-parameters ;;
+    esac
+    case $WANT_STATE:$DOCKER_RESTART:$PREFLIGHT in
+        *:allow:require | *:allow:skip | *:defer:require | *:defer:skip) ;;
+        *) refuse bad-parameters ;;
+    esac
+    REQUESTED='' KNOWN=''
+    each_component know_component
+    cp_ifs=$IFS
+    IFS=,
+    for cp_component in $WANT_COMPONENTS; do
+        IFS=$cp_ifs
+        has_word "$cp_component" "$KNOWN" || refuse bad-parameters "component $cp_component"
+        REQUESTED="$REQUESTED $cp_component"
+    done
+    IFS=$cp_ifs
+    [ -n "$REQUESTED" ] || refuse bad-parameters 'no component'
+}
+
+# Collects the names of components.
+know_component() {
+    KNOWN="$KNOWN $1"
+}
+
+# Asks each proxy, from this host, for a way to the ECS endpoint of the region; refuses if there is none (decision D7).
+preflight() {
+    command -v curl >/dev/null 2>&1 || refuse preflight-no-curl
+    case ${AWS_SSM_REGION_NAME:-} in
+        '' | *[!a-z0-9-]*) refuse preflight-no-region ;;
+        cn-*) pf_host=ecs.$AWS_SSM_REGION_NAME.amazonaws.com.cn ;;
+        *) pf_host=ecs.$AWS_SSM_REGION_NAME.amazonaws.com ;;
+    esac
+    preflight_one "$WANT_HTTPS"
+    [ "$WANT_HTTP" = "$WANT_HTTPS" ] || preflight_one "$WANT_HTTP"
+}
+
+# Asks the proxy $1, twice if need be.
+preflight_one() {
+    for pf_try in 1 2; do
+        pf_answer=$(curl -sS -o /dev/null -m 10 --noproxy '' --proxy "$1" -w '%{http_connect} %{http_code}' \
+            "https://$pf_host/" 2>/dev/null)
+        case $pf_answer in
+            2*) return 0 ;;
+        esac
+        [ "$pf_try" = 2 ] || sleep "$PAUSE"
+    done
+    case ${pf_answer%% *} in
+        000 | '') refuse preflight-unreachable "$1 does not answer" ;;
+    esac
+    # A proxy that need not serve this host may refuse it.
+    bypasses "$pf_host" || refuse preflight-refused "$1 answers ${pf_answer%% *} to CONNECT $pf_host:443"
+}
+
+# Whether the bypass list covers the host $1, as Go reads it.
+bypasses() {
+    by_ifs=$IFS
+    IFS=,
+    set -f
+    by_found=1
+    for by_entry in $WANT_BYPASS; do
+        case $1 in
+            "${by_entry#.}") [ "$by_entry" != "$1" ] || by_found=0 ;;
+            *".${by_entry#.}") by_found=0 ;;
+        esac
+        [ "$by_entry" != '*' ] || by_found=0
+    done
+    set +f
+    IFS=$by_ifs
+    return "$by_found"
+}
+
+# Sets DECISIONS from the facts and from what is wanted; $1 lists services whose running values must be known.
+#   refuse REASON TEXT           edit COMPONENT LINE-FOR-CARRIER_EDIT
+#   touch COMPONENT w|x KEY      fresh COMPONENT KEY STATE WRITTEN PRIOR-VALUE
+#   record LINE-OF-THE-RECORD    reload
+#   restart SERVICE              left COMPONENT KEY
+decide() {
+    DECISIONS=$({
+        printf 'option\tstate\t%s\noption\tpolicy\t%s\noption\tproven\t%s\n' "$WANT_STATE" "$POLICY" "$1"
+        each_component ask_for
+        printf '%s\n' "$FACTS"
+    } | awk "$AWK_TEXT$AWK_DECIDE")
+}
+
+# Prints what is wanted of one component; the arguments are those of each_component.
+ask_for() {
+    has_word "$1" "$REQUESTED" || return 0
+    af_component=$1
+    printf 'ask\t%s\t%s\t%s\n' "$1" "$2" "$7"
+    shift 7
+    for af_setting in "$@"; do
+        case ${af_setting##*:} in
+            http) af_value=$WANT_HTTP ;;
+            https) af_value=$WANT_HTTPS ;;
+            bypass) af_value=$WANT_BYPASS ;;
+            bypass-socket) af_value=$WANT_BYPASS,$DOCKER_SOCKET ;;
+        esac
+        printf 'want\t%s\t%s\t%s\n' "$af_component" "${af_setting%%:*}" "$af_value"
+    done
+}
+
+# shellcheck disable=SC2016  # A program for awk.
+AWK_DECIDE='
+    BEGIN { FS = "\t" }
+    function is_right(c, k, t, wanted_state, wanted) {
+        if (wanted_state == "set") return state[c, k, t] == "set" && same(kind[c, k], value[c, k, t], wanted)
+        if (wanted_state == "unset") return state[c, k, t] == "unset"
+        return state[c, k, t] == wanted_state && value[c, k, t] == wanted
+    }
+    # What the process would have after our edits: the target of the carrier, unless another source overrides it.
+    function expect(c, k,   i, other) {
+        expected_state = target_state[c, k]
+        expected = target[c, k]
+        for (i = 1; i <= overrides[c, k]; i++) {
+            other = owner_of[override_path[c, k, i]]
+            if (other != "" && ((other SUBSEP k) in target_state)) {
+                if (target_state[other, k] == "unset") continue
+                expected_state = target_state[other, k]
+                expected = target[other, k]
+            } else {
+                expected_state = "set"
+                expected = override_value[c, k, i]
+            }
+        }
+    }
+    # Whether a process still has a value of ours that it would not get again.
+    function keeps_ours(c, k, t,   i) {
+        if (state[c, k, t] != "set") return 0
+        expect(c, k)
+        if (expected_state != "unset" && same(kind[c, k], expected, value[c, k, t])) return 0
+        for (i = 1; i <= inert[c, k]; i++) if (same(kind[c, k], inert_value[c, k, i], value[c, k, t])) return 0
+        for (i = 1; i <= written[c, k]; i++) if (same(kind[c, k], written_value[c, k, i], value[c, k, t])) return 1
+        return 0
+    }
+    function refuse(reason, text) {
+        print "refuse\t" reason "\t" text
+        refused = 1
+    }
+    function restart(service) {
+        if (service != "" && service_state[service] == "active") needs[service] = 1
+    }
+    function unknown(c, k) {
+        return state[c, k, "running"] == "unknown" || \
+            (state[c, k, "running"] == "na" && index(" " option["proven"] " ", " " service_of[c] " "))
+    }
+
+    $1 == "option" { option[$2] = $3 }
+    $1 == "ask" {
+        asked[++asks] = $2
+        service_of[$2] = $3
+        path[$2] = $4
+        owner_of[$4] = $2
+    }
+    $1 == "want" {
+        want_component[++wants] = $2
+        want_key[wants] = $3
+        want[$2, $3] = $4
+    }
+    $1 == "service" { service_state[$2] = $3 }
+    $1 == "truth" {
+        kind[$2, $3] = $4
+        state[$2, $3, $5] = $6
+        value[$2, $3, $5] = tail($0, 6)
+    }
+    $1 == "foreign" && $4 == "overrides" {
+        i = ++overrides[$2, $3]
+        override_kind[$2, $3, i] = $5
+        override_path[$2, $3, i] = $6
+        override_value[$2, $3, i] = tail($0, 6)
+    }
+    $1 == "foreign" && $4 == "inert" { inert_value[$2, $3, ++inert[$2, $3]] = tail($0, 6) }
+    $1 == "blocked" { blocked[$2] = $3 }
+    $1 == "record" {
+        i = ++written[$2, $3]
+        written_value[$2, $3, i] = $7
+        if (i > 1) next
+        was_created[$2, $3] = $5
+        prior_state[$2, $3] = $6
+        prior[$2, $3] = $8
+        prior_line[$2, $3] = tail($0, 8)
+    }
+
+    function decide_present(c, k,   i) {
+        target_state[c, k] = "set"
+        target[c, k] = want[c, k]
+        for (i = 1; i <= overrides[c, k]; i++)
+            if (!(override_path[c, k, i] in owner_of) && !same(kind[c, k], override_value[c, k, i], want[c, k]))
+                refuse("conflict", c " " k " " override_path[c, k, i])
+        if (!is_right(c, k, "carrier", "set", want[c, k])) {
+            print "edit\t" c "\tset " k " " kind[c, k] " " want[c, k]
+            print "touch\t" c "\tw\t" k
+            if (written[c, k])
+                print "record\t" c "\t" k "\t" option["policy"] "\t" was_created[c, k] "\t" prior_state[c, k] "\t" \
+                    want[c, k] "\t" prior[c, k] "\t" prior_line[c, k]
+            else
+                print "fresh\t" c "\t" k "\t" state[c, k, "carrier"] "\t" want[c, k] "\t" value[c, k, "carrier"]
+            if (state[c, k, "loaded"] != "na") reload = 1
+        }
+        if (state[c, k, "loaded"] != "na" && !is_right(c, k, "loaded", "set", want[c, k])) reload = 1
+        if (unknown(c, k) || (state[c, k, "running"] != "na" && !is_right(c, k, "running", "set", want[c, k])))
+            restart(service_of[c])
+    }
+    # Where the carrier still has what we wrote, it gets back what was there before.
+    function aim_absent(c, k,   i, ours) {
+        target_state[c, k] = state[c, k, "carrier"]
+        target[c, k] = value[c, k, "carrier"]
+        for (i = 1; i <= written[c, k]; i++)
+            if (is_right(c, k, "carrier", "set", written_value[c, k, i])) ours = 1
+        if (!written[c, k] || is_right(c, k, "carrier", prior_state[c, k], prior[c, k])) return
+        if (!ours) {
+            print "left\t" c "\t" k
+            return
+        }
+        target_state[c, k] = prior_state[c, k]
+        target[c, k] = prior[c, k]
+        if (prior_state[c, k] == "unset") print "edit\t" c "\tremove " k
+        else print "edit\t" c "\trestore " k " " prior_line[c, k]
+        print "touch\t" c "\tx\t" k
+        if (was_created[c, k] == "created") print "created\t" c
+        if (state[c, k, "loaded"] != "na") reload = 1
+    }
+    function decide_absent(c, k) {
+        if (!written[c, k]) return
+        if (keeps_ours(c, k, "loaded")) reload = 1
+        if (unknown(c, k) || keeps_ours(c, k, "running")) restart(service_of[c])
+    }
+    END {
+        for (i = 1; i <= asks; i++) {
+            c = asked[i]
+            if (c in blocked) refuse("unsupported", c " " blocked[c] " " path[c])
+            if (option["state"] == "present" && service_state[service_of[c]] == "absent") refuse("component-absent", c)
+        }
+        if (refused) exit
+        for (i = 1; i <= wants; i++) {
+            if (option["state"] == "present") decide_present(want_component[i], want_key[i])
+            else aim_absent(want_component[i], want_key[i])
+        }
+        if (option["state"] == "absent") for (i = 1; i <= wants; i++) decide_absent(want_component[i], want_key[i])
+        if (reload) print "reload"
+        for (service in needs) print "restart\t" service
+    }
+'
+
+# Calls the function $2 with the fields of each decision of the kind $1.
+each_decision() {
+    ed_ifs=$IFS
+    IFS=$NL
+    set -f
+    for ed_line in $DECISIONS; do
+        IFS=$ed_ifs
+        set +f
+        case $ed_line in
+            "$1") "$2" ;;
+            "$1$TAB"*) "$2" "${ed_line#*"$TAB"}" ;;
+        esac
+    done
+    set +f
+    IFS=$ed_ifs
+}
+
+# Whether there is a decision of the kind $1.
+decided() {
+    case $NL$DECISIONS$NL in
+        *"$NL$1$NL"* | *"$NL$1$TAB"*) return 0 ;;
+    esac
+    return 1
+}
+
+# Refuses for the reason and with the text of a decision.
+refuse_decision() {
+    refuse "${1%%"$TAB"*}" "${1#*"$TAB"}"
+}
+
+# Notes that a service must start again, now or, where the policy says so, later.
+note_restart() {
+    case $1:$DOCKER_RESTART in
+        docker:defer) PENDING="$PENDING $1" ;;
+        *) NEEDED="$NEEDED $1" ;;
+    esac
+}
+
+# Tells that a setting was changed by somebody else since we wrote it.
+note_left() {
+    detail "${1%%"$TAB"*} ${1#*"$TAB"} was changed by somebody else and is left alone"
+}
+
+# Makes the folder of this apply, for backups and edits.
+make_work() {
+    WORK=$BACKUPS/$(date -u +%Y%m%dT%H%M%SZ)-$$
+    (umask 077 && mkdir -p "$WORK") 2>/dev/null || refuse not-writable "${WORK#"$ROOT"}"
+    if [ -e "$RECORD" ]; then
+        cp -p "$RECORD" "$WORK/managed" || refuse not-writable "${WORK#"$ROOT"}"
+    fi
+}
+
+# Keeps a line for carrier_edit: COMPONENT LINE.
+write_edit() {
+    printf '%s\n' "${1#*"$TAB"}" >>"$WORK/${1%%"$TAB"*}.edits"
+}
+
+# Keeps the names of the components whose file is ours.
+note_created() {
+    OURS="$OURS $1"
+}
+
+# Writes the new version of one component's file beside it; the arguments are those of each_component.
+prepare_component() {
+    [ -e "$WORK/$1.edits" ] || return 0
+    resolve_path "$7" || refuse_prepared unsupported "$1 dangling-link $7"
+    pc_target=$ROOT$RESOLVED
+    pc_temp=${pc_target%/*}/.${pc_target##*/}.proxyfleet.$$
+    TEMPS="$TEMPS$pc_temp$NL"
+    if [ -e "$pc_target" ]; then
+        # A copy has the mode, the owner, the label and the attributes of the file that it will replace.
+        { cp -a "$pc_target" "$WORK/$1" && cp -a "$pc_target" "$pc_temp"; } 2>/dev/null || refuse_prepared not-writable "$7"
+        pc_source=$WORK/$1
+    else
+        make_folder "${pc_target%/*}" || refuse_prepared not-writable "$7"
+        pc_source=$WORK/$1.blank
+        if [ "$4" = header ]; then
+            printf '%s\n' "$HEADER" >"$pc_source"
+        else
+            : >"$pc_source"
+        fi
+    fi
+    pc_reason=$(carrier_edit "$3" "$pc_source" "$WORK/$1.edits" "$pc_temp" 2>/dev/null)
+    case $? in
+        0) PREPARED="$PREPARED $1" ;;
+        1) rm -f "$pc_temp" ;;
+        3) refuse_prepared unsupported "$1 $pc_reason $7" ;;
+        *) refuse_prepared not-writable "$7" ;;
+    esac
+    if has_word "$1" "$OURS" && [ "$4" = header ] && carrier_only_ours "$3" "$pc_temp" "$HEADER"; then
+        rm -f "$pc_temp"
+    fi
+}
+
+# Makes the folder $1 and those above it, and remembers them for a way back.
+make_folder() {
+    [ -n "$1" ] || return 1
+    [ ! -d "$1" ] || return 0
+    make_folder "${1%/*}" && mkdir "$1" 2>/dev/null && MADE_FOLDERS="$1$NL$MADE_FOLDERS"
+}
+
+# Takes away what was prepared.
+discard_prepared() {
+    dp_ifs=$IFS
+    IFS=$NL
+    set -f
+    for dp_path in $TEMPS; do rm -f "$dp_path"; done
+    for dp_path in $MADE_FOLDERS; do rmdir "$dp_path" 2>/dev/null; done
+    set +f
+    IFS=$dp_ifs
+}
+
+# Refuses with the reason $1 and the text $2 after files were prepared.
+refuse_prepared() {
+    discard_prepared
+    refuse "$1" "$2"
+}
+
+# Brings files to the disk, so that a rename never shows an empty one after a crash.
+flush() {
+    sync "$@" 2>/dev/null || sync
+}
+
+# Brings every prepared file to the disk.
+flush_prepared() {
+    fp_ifs=$IFS
+    IFS=$NL
+    set -f --
+    for fp_path in $TEMPS; do
+        [ ! -e "$fp_path" ] || set -- "$@" "$fp_path"
+    done
+    set +f
+    IFS=$fp_ifs
+    [ "$#" -eq 0 ] || flush "$@"
+}
+
+# Puts the prepared file of a component in place; the arguments are those of each_component.
+commit_component() {
+    has_word "$1" "$PREPARED" || return 0
+    resolve_path "$7" || return 0
+    cc_target=$ROOT$RESOLVED
+    cc_temp=${cc_target%/*}/.${cc_target##*/}.proxyfleet.$$
+    CHANGED="$CHANGED $1"
+    if [ ! -e "$cc_temp" ]; then
+        rm -f "$cc_target" || roll_back write
+    elif [ -e "$cc_target" ]; then
+        mv -f "$cc_temp" "$cc_target" 2>/dev/null || roll_back write
+    else
+        mv -f "$cc_temp" "$cc_target" 2>/dev/null || roll_back write
+        restorecon "$cc_target" >/dev/null 2>&1 || :
+    fi
+    report_component "$1" "$7"
+}
+
+# Adds the lines about the file of the component $1 at $2 to the report.
+report_component() {
+    for rc_verb in w x; do
+        rc_component=$1 rc_keys=''
+        each_decision touch collect_key
+        [ -z "$rc_keys" ] || BODY="$BODY$rc_verb $2 ${rc_keys#,}$NL"
+    done
+}
+
+# Collects the keys of rc_component that were touched as rc_verb says.
+collect_key() {
+    case $1 in
+        "$rc_component$TAB$rc_verb$TAB"*) rc_keys=$rc_keys,${1##*"$TAB"} ;;
+    esac
+}
+
+# Replaces the record by stdin.
+write_record() {
+    (umask 077 && cat >"$RECORD.new.$$") && flush "$RECORD.new.$$" && mv -f "$RECORD.new.$$" "$RECORD"
+}
+
+# Puts what is about to be written into the record, beside what it says already: a crash must not make us forget.
+record_ahead() {
+    RECORD_LINES=''
+    each_decision record add_record
+    each_component add_fresh_records
+    [ -n "$RECORD_LINES" ] || return 0
+    {
+        [ ! -e "$RECORD" ] || cat "$RECORD"
+        printf '%s' "$RECORD_LINES"
+    } | write_record
+}
+
+# Adds a line to those for the record.
+add_record() {
+    RECORD_LINES=$RECORD_LINES$1$NL
+}
+
+# Adds the lines of one component for settings that we write for the first time; the arguments are those of each_component.
+add_fresh_records() {
+    fr_component=$1 fr_syntax=$3 fr_path=$7
+    each_decision fresh add_fresh_record
+}
+
+# Adds the line of one such setting: COMPONENT KEY STATE WRITTEN PRIOR-VALUE.
+add_fresh_record() {
+    case $1 in
+        "$fr_component$TAB"*) ;;
+        *) return 0 ;;
+    esac
+    fr_rest=${1#*"$TAB"}
+    fr_key=${fr_rest%%"$TAB"*}
+    fr_rest=${fr_rest#*"$TAB"}
+    fr_state=${fr_rest%%"$TAB"*}
+    fr_rest=${fr_rest#*"$TAB"}
+    fr_line='' fr_made=existed fr_prior=''
+    resolve_path "$fr_path"
+    [ -e "$ROOT$RESOLVED" ] || fr_made=created
+    if [ "$fr_state" != unset ]; then
+        fr_prior=$(printf '%s' "${fr_rest#*"$TAB"}" | tr '\t' ' ')
+        fr_line=$(carrier_line "$fr_syntax" "$ROOT$RESOLVED" "$fr_key")
+    fi
+    add_record "$fr_component$TAB$fr_key$TAB$POLICY$TAB$fr_made$TAB$fr_state$TAB${fr_rest%%"$TAB"*}$TAB$fr_prior$TAB$fr_line"
+}
+
+# Drops from the record what no longer holds: earlier values of what was written, and everything that was taken away.
+record_behind() {
+    [ -e "$RECORD" ] || return 0
+    rb_now=$({
+        printf 'option\tstate\t%s\n' "$WANT_STATE"
+        each_component ask_for
+        cat "$RECORD"
+    } | awk '
+        BEGIN { FS = "\t" }
+        $1 == "option" { state = $3; next }
+        $1 == "ask" { asked[$2] = 1; next }
+        $1 == "want" { want[$2, $3] = $4; next }
+        !($1 in asked) { print; next }
+        state == "present" && (!(($1 SUBSEP $2) in last) || $6 == want[$1, $2]) {
+            if (!(($1 SUBSEP $2) in last)) order[++count] = $1 SUBSEP $2
+            last[$1, $2] = $0
+        }
+        END { for (i = 1; i <= count; i++) print last[order[i]] }
+    ')
+    rb_old=$(cat "$RECORD")
+    [ "$rb_now" != "$rb_old" ] || return 0
+    if [ -n "$rb_now" ]; then
+        printf '%s\n' "$rb_now" | write_record
+    else
+        rm -f "$RECORD"
+    fi
+}
+
+# Whether the ECS agent answers on this host.
+agent_answers() {
+    curl --noproxy '*' -s -m 5 "$INTROSPECTION" >/dev/null 2>&1
+}
+
+# Whether the service $1 ran when this apply began.
+ran() {
+    has_word "$1" "$RAN"
+}
+
+# Restarts what NEEDED names, docker first; fails with REASON.
+restart_needed() {
+    answer PID ecs
+    rn_pid=$ANSWER
+    if has_word docker "$NEEDED"; then
+        RESTARTED="$RESTARTED docker"
+        REASON=restart-docker REASON_TEXT='docker did not start'
+        restart_service docker || return 1
+        ran ecs || return 0
+        # A restart of docker takes ecs along, on some units only down (proxy-by-os 13.2).
+        REASON=restart-ecs REASON_TEXT='ecs did not start'
+        start_service ecs || return 1
+        ask_service ecs
+        [ "$PID" = "$rn_pid" ] || RESTARTED="$RESTARTED ecs"
+    fi
+    if has_word ecs "$NEEDED" && ! has_word ecs "$RESTARTED"; then
+        RESTARTED="$RESTARTED ecs"
+        REASON=restart-ecs REASON_TEXT='ecs did not start'
+        restart_service ecs || return 1
+    fi
+}
+
+# Waits until everything is as decided and every service that ran runs again; fails with REASON after the time is over.
+verify() {
+    vf_left=$VERIFY_SECONDS
+    while ! verify_once; do
+        [ "$vf_left" -gt 0 ] || return 1
+        vf_left=$((vf_left - 1))
+        sleep "$PAUSE"
+    done
+}
+
+# One look at everything; fails with REASON and REASON_TEXT.
+verify_once() {
+    vo_pending=$PENDING vo_needed=$NEEDED
+    gather_facts
+    for vo_service in $RAN; do
+        answer STATE "$vo_service"
+        REASON=service-not-up REASON_TEXT="$vo_service is $ANSWER"
+        [ "$ANSWER" = active ] || return 1
+    done
+    REASON=agent-silent REASON_TEXT=$INTROSPECTION
+    [ "$AGENT_ANSWERED" = no ] || agent_answers || return 1
+    decide "$RESTARTED"
+    REASON=verify
+    REASON_TEXT=''
+    PENDING='' NEEDED=''
+    each_decision restart note_restart
+    for vo_service in $NEEDED; do REASON_TEXT="$REASON_TEXT $vo_service runs with other values"; done
+    PENDING=$vo_pending NEEDED=$vo_needed
+    ! decided edit || REASON_TEXT="$REASON_TEXT a file has other values"
+    ! decided reload || REASON_TEXT="$REASON_TEXT the service manager has other values"
+    ! decided refuse || REASON_TEXT="$REASON_TEXT another source appeared"
+    REASON_TEXT=${REASON_TEXT# }
+    [ -z "$REASON_TEXT" ]
+}
+
+# Puts one component's file back as it was; the arguments are those of each_component.
+restore_component() {
+    has_word "$1" "$CHANGED" || return 0
+    resolve_path "$7" || RESOLVED=$7
+    ro_target=$ROOT$RESOLVED
+    if [ -e "$WORK/$1" ]; then
+        ro_temp=${ro_target%/*}/.${ro_target##*/}.proxyfleet.$$
+        { cp -a "$WORK/$1" "$ro_temp" && flush "$ro_temp" && mv -f "$ro_temp" "$ro_target"; } 2>/dev/null || ROLLBACK=files
+    else
+        rm -f "$ro_target" || ROLLBACK=files
+    fi
+}
+
+# Takes everything back for the reason $1 and ends.
+roll_back() {
+    trap '' TERM INT HUP
+    PHASE=back ROLLBACK=''
+    rb_reason=$1
+    BODY=$(printf '%s' "$BODY" | grep '^e ')
+    BODY=$BODY${BODY:+$NL}
+    [ -z "${REASON_TEXT:-}" ] || detail "$REASON_TEXT"
+    discard_prepared
+    each_component restore_component
+    discard_prepared
+    if [ -e "$WORK/managed" ]; then
+        write_record <"$WORK/managed" || ROLLBACK=record
+    else
+        rm -f "$RECORD" || ROLLBACK=record
+    fi
+    reload_definitions || ROLLBACK=reload
+    restart_after_rollback
+    rm -f "$RESTARTING"
+    [ -n "$ROLLBACK" ] || finish "rolled-back $rb_reason"
+    detail "after $rb_reason"
+    finish "failed rollback-$ROLLBACK"
+}
+
+# Starts what was restarted once more, with the old settings; sets ROLLBACK to a service that does not come up.
+restart_after_rollback() {
+    for ra_service in $SERVICES; do
+        has_word "$ra_service" "$RESTARTED" || continue
+        forget_failure "$ra_service"
+        restart_service "$ra_service"
+        BODY=${BODY}r\ $ra_service$NL
+    done
+    [ -n "$RESTARTED" ] || return 0
+    ! ran ecs || start_service ecs
+    ra_left=$VERIFY_SECONDS
+    while :; do
+        ra_down=''
+        for ra_service in $RAN; do
+            ask_service "$ra_service"
+            [ "$STATE" = active ] || ra_down=$ra_service
+        done
+        if [ -z "$ra_down" ] || [ "$ra_left" -eq 0 ]; then break; fi
+        ra_left=$((ra_left - 1))
+        sleep "$PAUSE"
+        # A unit that failed too often stays down until it is told otherwise.
+        forget_failure "$ra_down"
+        start_service "$ra_down"
+    done
+    [ -z "$ra_down" ] || ROLLBACK=$ra_down
+}
+
+# Writes down which services are about to stop: a restart of docker stops ecs as well.
+note_restarting() {
+    nr_services=$NEEDED
+    ! has_word docker "$NEEDED" || nr_services=$RAN
+    # shellcheck disable=SC2086  # Words.
+    printf '%s\n' $nr_services >"$RESTARTING"
+}
+
+# Carries the decisions out.
+change() {
+    PREPARED='' OURS=''
+    make_work
+    each_decision edit write_edit
+    each_decision created note_created
+    each_component prepare_component
+    flush_prepared
+    PHASE=changing
+    record_ahead || roll_back record
+    REASON_TEXT=''
+    each_component commit_component
+    if decided reload; then
+        reload_definitions || roll_back reload
+    fi
+    if [ -n "$NEEDED" ]; then
+        note_restarting
+        restart_needed || roll_back "$REASON"
+    fi
+    verify || roll_back "$REASON"
+    PHASE=ended
+    trap '' TERM INT HUP
+    record_behind
+    rm -f "$RESTARTING"
+}
+
+# The whole apply.
+apply() {
+    read_system
+    find_platform || refuse wrong-platform "this is ${SYSTEM_ID:-unknown} ${SYSTEM_VERSION:-unknown}"
+    check_parameters
+    trap interrupted TERM INT HUP
+    (umask 077 && mkdir -p "$HOME_DIR") 2>/dev/null || refuse not-writable "${HOME_DIR#"$ROOT"}"
+    take_lock "$LOCK_SECONDS" || refuse busy 'another apply is at work'
+    [ "$WANT_STATE:$PREFLIGHT" != present:require ] || preflight
+    gather_facts
+    find_ran
+    decide ''
+    each_decision refuse refuse_decision
+    each_decision restart note_restart
+    each_decision left note_left
+    ap_result=unchanged
+    if decided edit || [ -n "$NEEDED" ]; then ap_result=changed; fi
+    if [ -n "$NEEDED" ] && agent_answers; then AGENT_ANSWERED=yes; fi
+    if decided edit || decided reload || [ -n "$NEEDED" ]; then
+        change
+    elif [ "$WANT_STATE" = absent ]; then
+        record_behind
+    fi
+    for ap_service in $SERVICES; do
+        ! has_word "$ap_service" "$RESTARTED" || BODY=${BODY}r\ $ap_service$NL
+        ! has_word "$ap_service" "$PENDING" || BODY=${BODY}p\ $ap_service$NL
+    done
+    finish "$ap_result"
+}
+
+# Sets RAN to the services that ran when this apply began, and starts again what an apply that was killed had stopped.
+find_ran() {
+    RAN=''
+    for fr_service in $SERVICES; do
+        answer STATE "$fr_service"
+        [ "$ANSWER" != active ] || RAN="$RAN $fr_service"
+    done
+    [ -r "$RESTARTING" ] || return 0
+    while read -r fr_service; do
+        if ! ran "$fr_service" && has_word "$fr_service" "$SERVICES"; then
+            RAN="$RAN $fr_service"
+            NEEDED="$NEEDED $fr_service"
+        fi
+    done <"$RESTARTING"
+}
+
+apply
