@@ -1,5 +1,6 @@
 //! Carries commands to the hosts: wakes up when something is due, runs documents on threads, hands the answers back.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ fn execute(shared: &Shared, job: &Job) -> Reply {
 /// A machine whose scripts really run.
 struct RealMachine<'a> {
     shared: &'a Shared,
-    host: Option<Arc<Host>>,
+    host: Option<Result<Arc<Host>, &'a io::Error>>,
     platform_type: &'static str,
     name: &'static str,
     version: &'static str,
@@ -81,7 +82,13 @@ impl Machine for RealMachine<'_> {
             // Windows hosts are not executed; a Linux host has no PowerShell either.
             return failure("the embedded fleet has no PowerShell");
         }
-        let Some(host) = &self.host else { return failure("the embedded fleet has no such machine to run scripts on") };
+        let host = match &self.host {
+            Some(Ok(host)) => host,
+            Some(Err(error)) => {
+                return failure(&format!("the embedded fleet cannot write the machine's files: {error}"));
+            }
+            None => return failure("the embedded fleet has no such machine to run scripts on"),
+        };
         let environment = [
             ("SSM_COMMAND_ID", self.command),
             ("AWS_SSM_PLATFORM_NAME", self.name),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use super::commands::CommandBook;
 use super::documents::DocumentStore;
 use super::driver;
 use super::fleet::{self, Random};
-use super::host::{Bin, Host};
+use super::host::{Bin, Host, HostSpec};
 use super::wire;
 use super::world::{Time, World};
 use crate::fleet::{InstanceId, Scope};
@@ -73,22 +73,31 @@ pub(crate) struct Shared {
     scope: Scope,
     requests: AtomicU64,
     seed: u64,
-    hosts: HashMap<InstanceId, Arc<Host>>,
+    folder: PathBuf,
+    bin: Bin,
+    hosts: HashMap<InstanceId, LazyHost>,
     slots: Arc<Semaphore>,
     wake: Notify,
+}
+
+/// A machine that gets its files when something first happens on it: most instances of a large fleet are only listed.
+#[derive(Debug)]
+struct LazyHost {
+    spec: HostSpec,
+    host: OnceLock<io::Result<Arc<Host>>>,
 }
 
 impl Shared {
     fn new(options: &SimOptions, folder: &Path) -> io::Result<Self> {
         let members = fleet::generate(options.instances, options.seed, wall_clock());
         let bin = Bin::create(&folder.join("bin"))?;
-        let mut hosts = HashMap::new();
-        for member in &members {
-            if let Some(spec) = member.host_spec(&options.scope.region, &options.proxies) {
-                let id = &member.node.id;
-                hosts.insert(id.clone(), Arc::new(Host::create(&folder.join(id.as_str()), &bin, &spec)?));
-            }
-        }
+        let hosts = members
+            .iter()
+            .filter_map(|member| {
+                let spec = member.host_spec(&options.scope.region, &options.proxies)?;
+                Some((member.node.id.clone(), LazyHost { spec, host: OnceLock::new() }))
+            })
+            .collect();
         let nodes = members.into_iter().map(|member| member.node).collect();
         let documents = DocumentStore::new(options.consistency);
         let commands = CommandBook::new(options.seed, options.consistency);
@@ -98,6 +107,8 @@ impl Shared {
             scope: options.scope.clone(),
             requests: AtomicU64::new(1),
             seed: options.seed,
+            folder: folder.to_owned(),
+            bin,
             hosts,
             slots: Arc::new(Semaphore::new(2 * cores)),
             wake: Notify::new(),
@@ -135,9 +146,11 @@ impl Shared {
         Arc::clone(&self.slots).acquire_owned().await
     }
 
-    /// The machine behind a node, where there is one.
-    pub(crate) fn host(&self, id: &InstanceId) -> Option<Arc<Host>> {
-        self.hosts.get(id).cloned()
+    /// The machine behind a node, where there is one. Its files are written when it is first asked for.
+    pub(crate) fn host(&self, id: &InstanceId) -> Option<Result<Arc<Host>, &io::Error>> {
+        let lazy = self.hosts.get(id)?;
+        let create = || Host::create(&self.folder.join(id.as_str()), &self.bin, &lazy.spec).map(Arc::new);
+        Some(lazy.host.get_or_init(create).as_ref().map(Arc::clone))
     }
 
     /// A new id for a request, in the form of a UUID.
@@ -168,7 +181,7 @@ impl Sim {
     /// Starts a fleet.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or the hosts' folders cannot be written.
+    /// When the address cannot be listened on, or the folder for the hosts cannot be written.
     pub fn start(options: SimOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         listener.set_nonblocking(true)?;
@@ -202,9 +215,9 @@ impl Sim {
     }
 
     /// The machine behind an instance, to look at it or to edit its files from outside; `None` for an instance that
-    /// never runs a script: Windows, stopped, unknown to SSM.
+    /// never runs a script (Windows, stopped, unknown to SSM), and where its folder cannot be written.
     pub fn host(&self, id: &InstanceId) -> Option<Arc<Host>> {
-        self.shared.host(id)
+        self.shared.host(id)?.ok()
     }
 
     /// Lets the agent of an instance fall silent, or come back and take what waits for it.

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one module an area.
 
+#[cfg(feature = "sim")]
+mod awscli;
 mod documents;
 mod policies;
 #[cfg(feature = "sim")]

@@ -28,8 +28,15 @@ fn online(sim: &Sim, platform: &str) -> Vec<String> {
     known(sim, &filters).iter().map(|node| node["InstanceId"].as_str().unwrap().to_owned()).collect()
 }
 
+/// The invocations of a command with their steps, as soon as they can be seen.
 fn invocations(sim: &Sim, id: &str) -> Vec<Value> {
-    pages(sim, "ListCommandInvocations", &json!({"CommandId": id, "Details": true}), "CommandInvocations").concat()
+    let mut listed = Vec::new();
+    eventually("the invocations show", || {
+        let request = json!({"CommandId": id, "Details": true});
+        listed = pages(sim, "ListCommandInvocations", &request, "CommandInvocations").concat();
+        !listed.is_empty()
+    });
+    listed
 }
 
 #[test]
@@ -450,8 +457,7 @@ fn failures_and_offline_nodes_are_told_apart() {
     let id =
         send_command(&sim, &json!({"DocumentName": "Failing", "InstanceIds": [linux[0], offline], "MaxErrors": "5"}));
     eventually("the node that answers has answered", || {
-        let one_error = ok(&sim, "ListCommands", &json!({"CommandId": id}))["Commands"][0]["ErrorCount"] == 1;
-        one_error && !invocations(&sim, &id).is_empty()
+        ok(&sim, "ListCommands", &json!({"CommandId": id}))["Commands"][0]["ErrorCount"] == 1
     });
     let results = invocations(&sim, &id);
     let of = |node: &str| results.iter().find(|result| result["InstanceId"] == node).unwrap();
