@@ -212,7 +212,8 @@ impl Session {
         while !wanted.is_empty() {
             let error = match self.send_to(request, &wanted).await {
                 Ok(command) => return accepted(request, command, wanted, rejected),
-                Err(error) if error.code() == Some("InvalidInstanceId") => error,
+                // Both are said of the whole call when they are true of one instance.
+                Err(error) if matches!(error.code(), Some("InvalidInstanceId" | "UnsupportedPlatformType")) => error,
                 Err(error) => return Err(error),
             };
             let refused = self.refused(&wanted, &error).await?;

@@ -343,3 +343,73 @@ pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(operation: Operation, code: &str, message: &str) -> AwsError {
+        AwsError::Call(Box::new(CallError {
+            operation,
+            about: "ProxyFleet-Observe".to_owned(),
+            class: classify(code, Some(400)),
+            code: Some(code.to_owned()),
+            message: message.to_owned(),
+            attempts: 1,
+            throttled: 0,
+        }))
+    }
+
+    #[test]
+    fn codes_have_a_class() {
+        for (code, status, class) in [
+            ("ThrottlingException", Some(400), Class::Throttled),
+            ("RequestLimitExceeded", Some(503), Class::Throttled),
+            ("", Some(429), Class::Throttled),
+            ("AccessDeniedException", Some(400), Class::Denied),
+            ("UnauthorizedOperation", Some(403), Class::Denied),
+            ("ExpiredTokenException", Some(400), Class::Credentials),
+            ("UnrecognizedClientException", Some(400), Class::Credentials),
+            ("InvalidDocument", Some(400), Class::NotFound),
+            ("InternalServerError", Some(500), Class::Transient),
+            ("", Some(502), Class::Transient),
+            ("Whatever", Some(503), Class::Transient),
+            ("DocumentVersionLimitExceeded", Some(400), Class::Refused),
+            ("InvalidInstanceId", Some(400), Class::Refused),
+            ("UnknownOperationException", Some(400), Class::Bug),
+            ("ValidationException", Some(400), Class::Bug),
+            ("", Some(400), Class::Bug),
+            ("", None, Class::Bug),
+        ] {
+            assert_eq!(classify(code, status), class, "{code} {status:?}");
+        }
+    }
+
+    #[test]
+    fn a_denial_names_the_permission_that_is_missing() {
+        let error = call(Operation::SendCommand, "AccessDeniedException", "User u is not authorized");
+        assert_eq!(
+            error.to_string(),
+            "ssm:SendCommand for ProxyFleet-Observe: AccessDeniedException: User u is not authorized"
+        );
+        assert!(error.remedy().contains("Allow ssm:SendCommand"), "{}", error.remedy());
+        let error = call(Operation::DescribeInstances, "UnauthorizedOperation", "no");
+        assert!(error.remedy().contains("Allow ec2:DescribeInstances"), "{}", error.remedy());
+    }
+
+    #[test]
+    fn giving_up_says_how_often_it_was_throttled() {
+        let AwsError::Call(error) = call(Operation::ListCommands, "ThrottlingException", "Rate exceeded") else {
+            panic!("a call error");
+        };
+        let text = error.after(12, 12).to_string();
+        assert!(text.ends_with("Rate exceeded (throttled 12 times in 12 attempts)"), "{text}");
+    }
+
+    #[test]
+    fn a_full_document_has_a_remedy_of_its_own() {
+        let error = call(Operation::UpdateDocument, "DocumentVersionLimitExceeded", "");
+        assert!(error.to_string().ends_with(": DocumentVersionLimitExceeded"), "{error}");
+        assert!(error.remedy().contains("delete old ones"), "{}", error.remedy());
+    }
+}

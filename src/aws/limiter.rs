@@ -301,3 +301,128 @@ impl Limiter {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Takes as fast as allowed from `from` to `until` and counts.
+    fn taken(bucket: &mut Bucket, from: Duration, until: Duration) -> u32 {
+        let (mut now, mut count) = (from, 0);
+        loop {
+            match bucket.take(now) {
+                Ok(()) => count += 1,
+                Err(Wait(wait)) => now += wait,
+            }
+            if now >= until {
+                return count;
+            }
+        }
+    }
+
+    #[test]
+    fn a_quiet_bucket_gives_a_short_burst_and_then_its_rate() {
+        let mut bucket = Bucket::new(2.0, 1.0);
+        assert_eq!((0..5).filter(|_| bucket.take(Duration::ZERO).is_ok()).count(), 4, "two seconds' worth");
+        let count = taken(&mut bucket, Duration::ZERO, seconds(100));
+        assert!((199..=201).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_throttle_halves_holds_and_then_recovers_by_a_twentieth_a_second() {
+        let mut bucket = Bucket::new(2.0, 1.0);
+        bucket.on_throttle(seconds(0), seconds(0));
+        assert!(bucket.take(seconds(0)).is_err(), "nothing saved up survives");
+        let rate_at = |bucket: &mut Bucket, at| {
+            let _ = bucket.take(seconds(at));
+            bucket.rate()
+        };
+        for (at, rate) in [(4, 1.0), (5, 1.0), (6, 1.1), (10, 1.5), (15, 2.0), (1000, 2.0)] {
+            let now = rate_at(&mut bucket, at);
+            assert!((now - rate).abs() < 1e-9, "after {at} s: {now}");
+        }
+    }
+
+    #[test]
+    fn refusals_of_requests_sent_before_the_cut_do_not_cut_again() {
+        let mut bucket = Bucket::new(8.0, 1.0);
+        bucket.on_throttle(seconds(1), seconds(2));
+        bucket.on_throttle(seconds(1), seconds(2));
+        bucket.on_throttle(seconds(1), seconds(3));
+        assert!((bucket.rate() - 4.0).abs() < 1e-9);
+        bucket.on_throttle(seconds(3), seconds(3));
+        assert!((bucket.rate() - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_faster_pace_is_the_same_story_on_a_shorter_clock() {
+        let (mut slow, mut fast) = (Bucket::new(2.0, 1.0), Bucket::new(2.0, 50.0));
+        slow.on_throttle(seconds(10), seconds(10));
+        fast.on_throttle(seconds(10) / 50, seconds(10) / 50);
+        assert_eq!(taken(&mut slow, seconds(10), seconds(60)), taken(&mut fast, seconds(10) / 50, seconds(60) / 50));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Pass(u64),
+        Take,
+        Throttle { sent_before: u64 },
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![
+            (0_u64..20_000).prop_map(Event::Pass),
+            Just(Event::Take),
+            Just(Event::Take),
+            (0_u64..3_000).prop_map(|sent_before| Event::Throttle { sent_before }),
+        ];
+        proptest::collection::vec(event, 0..200)
+    }
+
+    proptest! {
+        /// Whatever happens, the rate stays between its bounds, the promise of `Wait` is kept, and no more goes out than
+        /// the start rate and the burst allow.
+        #[test]
+        fn a_bucket_keeps_its_bounds(start in 0.05_f64..50.0, events in events()) {
+            let mut bucket = Bucket::new(start, 1.0);
+            let (mut now, mut count) = (Duration::ZERO, 0_u32);
+            for event in events {
+                match event {
+                    Event::Pass(milliseconds) => now += Duration::from_millis(milliseconds),
+                    Event::Take => match bucket.take(now) {
+                        Ok(()) => count += 1,
+                        Err(Wait(wait)) => {
+                            prop_assert!(wait <= Duration::from_secs_f64(1.0 / bucket.rate()) + Duration::from_millis(1));
+                            let mut later = bucket.clone();
+                            prop_assert_eq!(later.take(now + wait), Ok(()));
+                        }
+                    },
+                    Event::Throttle { sent_before } => {
+                        bucket.on_throttle(now.saturating_sub(Duration::from_millis(sent_before)), now);
+                    }
+                }
+                prop_assert!(bucket.rate() <= start + 1e-9);
+                prop_assert!(bucket.rate() >= FLOOR.min(start) - 1e-9);
+            }
+            let most = start * now.as_secs_f64() + (start * BURST_SECONDS).max(1.0);
+            prop_assert!(f64::from(count) <= most + 1.0, "{} of {}", count, most);
+        }
+
+        /// Jitter stays in its range and is a function of its seed.
+        #[test]
+        fn jitter_stays_in_its_range(seed: u64) {
+            let (mut one, mut two) = (Jitter::new(seed), Jitter::new(seed));
+            for _ in 0..20 {
+                let value = one.between(0.8, 1.2);
+                prop_assert!((0.8..=1.2).contains(&value));
+                prop_assert!((value - two.between(0.8, 1.2)).abs() < f64::EPSILON);
+            }
+        }
+    }
+}

@@ -23,5 +23,5 @@ pub use fleet_reader::InstanceQuery;
 pub use follow::{CommandProgress, Follower, Progress};
 pub use limiter::{CallCount, Pace};
 pub use operation::Operation;
-pub use publisher::{DocumentSource, PublishedDocument};
+pub use publisher::PublishedDocument;
 pub use session::{Session, SessionOptions};

@@ -8,6 +8,7 @@ use aws_sdk_ssm::types::{DocumentFormat, DocumentHashType, DocumentStatus, Docum
 use super::error::AwsError;
 use super::operation::Operation;
 use super::session::Session;
+use crate::document::Document;
 
 /// How often the status of a new version is looked at before we give up, once a second.
 const ACTIVATION_LOOKS: u32 = 60;
@@ -16,17 +17,6 @@ const ACTIVATION_INTERVAL: Duration = Duration::from_secs(1);
 const RACES: u32 = 4;
 /// What a `Failed` document means is told; anything else is given time.
 const UNUSABLE: [DocumentStatus; 2] = [DocumentStatus::Failed, DocumentStatus::Deleting];
-
-/// A document to publish.
-#[derive(Clone, Copy, Debug)]
-pub struct DocumentSource<'a> {
-    /// Its name, such as `ProxyFleet-Observe`.
-    pub name: &'a str,
-    /// Its content, JSON.
-    pub content: &'a str,
-    /// The SHA-256 of the content in hex: the name of this version.
-    pub version_name: &'a str,
-}
 
 /// A document that can be sent, pinned to one version: later publishing does not change what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,46 +49,46 @@ impl Session {
     ///
     /// Besides failing calls, a version that the service cannot make usable. A full document
     /// (`DocumentVersionLimitExceeded`) has a remedy of its own.
-    pub async fn ensure_document(&self, source: &DocumentSource<'_>) -> Result<PublishedDocument, AwsError> {
-        let mut wanted = Wanted::Named(source.version_name.to_owned());
+    pub async fn ensure_document(&self, source: &Document) -> Result<PublishedDocument, AwsError> {
+        let mut wanted = Wanted::Named(source.version_name.clone());
         for round in 0..RACES {
             if round > 0 {
                 // What was just published is not always listed at once.
                 tokio::time::sleep(self.limiter.interval(ACTIVATION_INTERVAL)).await;
             }
-            if let Some(published) = self.find_document(source.name, &wanted).await? {
+            if let Some(published) = self.find_document(&source.name, &wanted).await? {
                 return Ok(published);
             }
             wanted = match self.publish(source).await? {
                 Attempt::Published(version) => Wanted::Numbered(version),
                 Attempt::IsLatest => Wanted::Numbered("$LATEST".to_owned()),
-                Attempt::Raced | Attempt::NoDocument => Wanted::Named(source.version_name.to_owned()),
+                Attempt::Raced | Attempt::NoDocument => Wanted::Named(source.version_name.clone()),
             };
         }
-        self.find_document(source.name, &wanted).await?.ok_or_else(|| AwsError::DocumentNotActive {
-            name: source.name.to_owned(),
-            version: source.version_name.to_owned(),
+        self.find_document(&source.name, &wanted).await?.ok_or_else(|| AwsError::DocumentNotActive {
+            name: source.name.clone(),
+            version: source.version_name.clone(),
             status: "published but not found".to_owned(),
         })
     }
 
-    async fn publish(&self, source: &DocumentSource<'_>) -> Result<Attempt, AwsError> {
+    async fn publish(&self, source: &Document) -> Result<Attempt, AwsError> {
         match self.update_document(source).await? {
             Attempt::NoDocument => self.create_document(source).await,
             attempt => Ok(attempt),
         }
     }
 
-    async fn update_document(&self, source: &DocumentSource<'_>) -> Result<Attempt, AwsError> {
+    async fn update_document(&self, source: &Document) -> Result<Attempt, AwsError> {
         let operation = Operation::UpdateDocument;
         let answer = self
             .limiter
-            .call(operation, source.name, || {
+            .call(operation, &source.name, || {
                 self.ssm
                     .update_document()
-                    .name(source.name)
-                    .content(source.content)
-                    .version_name(source.version_name)
+                    .name(&source.name)
+                    .content(&source.content)
+                    .version_name(&source.version_name)
                     .document_version("$LATEST")
                     .document_format(DocumentFormat::Json)
                     .target_type("/")
@@ -117,18 +107,18 @@ impl Session {
         }
     }
 
-    async fn create_document(&self, source: &DocumentSource<'_>) -> Result<Attempt, AwsError> {
+    async fn create_document(&self, source: &Document) -> Result<Attempt, AwsError> {
         let operation = Operation::CreateDocument;
         let tag = Tag::builder().key("proxyfleet").value("document").build();
         let tag = tag.map_err(|error| AwsError::Limit { operation, problem: error.to_string() })?;
         let answer = self
             .limiter
-            .call(operation, source.name, || {
+            .call(operation, &source.name, || {
                 self.ssm
                     .create_document()
-                    .name(source.name)
-                    .content(source.content)
-                    .version_name(source.version_name)
+                    .name(&source.name)
+                    .content(&source.content)
+                    .version_name(&source.version_name)
                     .document_type(DocumentType::Command)
                     .document_format(DocumentFormat::Json)
                     // Without it a document might run on no kind of node (aws-ssm-facts 2.10).

@@ -2,6 +2,10 @@
 
 #[cfg(feature = "sim")]
 mod awscli;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod aws_client;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod fault_proxy;
 mod documents;
 mod policies;
 #[cfg(feature = "sim")]
