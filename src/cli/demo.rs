@@ -22,7 +22,7 @@ pub(super) async fn run(options: &Demo, global: &Global, screen: Screen) -> Resu
     if global.format == Format::Json {
         return Err(CliError::DemoHasNoJson);
     }
-    let sim = sim::start(options.instances, options.seed, sim::ANY_PORT).await?;
+    let sim = sim::start(options.instances, options.seed, sim::ANY_PORT)?;
     let session =
         Session::open(&SessionOptions { endpoint_url: Some(sim.endpoint_url()), ..SessionOptions::default() }).await?;
     let demo = Story { session, sim, screen };
@@ -99,11 +99,16 @@ impl Story {
         let row = group.platform.component(Component::EcsAgent).ok_or(CliError::DemoDidNotConverge)?;
         let host = self.sim.host(&id).ok_or(CliError::DemoDidNotConverge)?;
         let key = Key::HttpsProxy.name();
-        host.outside_edit(row.carrier.path, |text| {
-            let lines = text.lines().map(|line| {
-                if line.starts_with(key) { format!("{key}=http://proxy.example.net:8080") } else { line.to_owned() }
+        host.outside_edit(row.carrier.path, |bytes| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let edited = text.lines().map(|line| {
+                if line.starts_with(key) {
+                    format!("{key}=http://proxy.example.net:8080\n")
+                } else {
+                    format!("{line}\n")
+                }
             });
-            lines.map(|line| line + "\n").collect()
+            *bytes = edited.collect::<String>().into_bytes();
         })
         .map_err(|source| CliError::Io { doing: format!("editing {} on {id}", row.carrier.path), source })?;
         Ok(id)

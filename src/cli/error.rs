@@ -41,6 +41,14 @@ pub(super) enum CliError {
     /// A question that nobody can answer.
     #[error("nobody is there to confirm: standard input is not a terminal")]
     CannotAsk,
+    /// The embedded fleet is for this machine only.
+    #[cfg(feature = "sim")]
+    #[error("the embedded fleet does not listen on {address}: it is for this machine only")]
+    NotLoopback { address: std::net::SocketAddr },
+    /// Ctrl-C.
+    #[cfg(feature = "aws")]
+    #[error("interrupted; nothing was changed")]
+    Interrupted,
     /// The demo tells a story, which has no JSON.
     #[cfg(feature = "sim")]
     #[error("`demo` has no JSON form")]
@@ -65,6 +73,10 @@ impl CliError {
             Self::Read { .. } => "give the path of a policy file or of a folder with policies",
             Self::NoPolicies { .. } => "policies are files named *.yaml or *.yml",
             Self::Policies { .. } | Self::Io { .. } | Self::Write { .. } => return None,
+            #[cfg(feature = "aws")]
+            Self::Interrupted => return None,
+            #[cfg(feature = "sim")]
+            Self::NotLoopback { .. } => "give a loopback address, such as 127.0.0.1:4570",
             Self::Conflicts { .. } => "give one of them another `priority`, or narrow its `targets`",
             Self::WrongAccount { .. } | Self::WrongScope { .. } => "check AWS_PROFILE, --profile and --region",
             Self::SavedPlan { .. } => "make the plan again with `proxyfleet plan --out FILE`",

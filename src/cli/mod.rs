@@ -79,15 +79,15 @@ fn run(arguments: &Arguments, screen: Screen) -> Result<Exit, CliError> {
         Command::Validate(options) => validate::run(options, global, screen),
         Command::Schema => Ok(schema::run(screen)),
         #[cfg(feature = "aws")]
-        Command::Plan(options) => block_on(plan::run(options, global, screen)),
+        Command::Plan(options) => block_on(interruptible(plan::run(options, global, screen))),
         #[cfg(feature = "aws")]
         Command::Apply(options) => block_on(apply::run(options, global, screen)),
         #[cfg(feature = "aws")]
-        Command::Explain(options) => block_on(explain::run(options, global, screen)),
+        Command::Explain(options) => block_on(interruptible(explain::run(options, global, screen))),
         #[cfg(feature = "sim")]
         Command::Sim(options) => block_on(sim::run(options, global, screen)),
         #[cfg(all(feature = "aws", feature = "sim"))]
-        Command::Demo(options) => block_on(demo::run(options, global, screen)),
+        Command::Demo(options) => block_on(interruptible(demo::run(options, global, screen))),
     }
 }
 
@@ -99,6 +99,15 @@ fn block_on<F: Future<Output = Result<Exit, CliError>>>(command: F) -> Result<Ex
         .build()
         .map_err(|source| CliError::Io { doing: "starting the async runtime".to_owned(), source })?;
     runtime.block_on(command)
+}
+
+/// A command that changes nothing real ends at once on Ctrl-C; dropping it takes its embedded fleet's folders away.
+#[cfg(feature = "aws")]
+async fn interruptible<F: Future<Output = Result<Exit, CliError>>>(command: F) -> Result<Exit, CliError> {
+    tokio::select! {
+        result = command => result,
+        _ = interrupted() => Err(CliError::Interrupted),
+    }
 }
 
 /// Waits for Ctrl-C, or for the polite end that a service manager asks for.

@@ -13,14 +13,16 @@ use crate::sim::{Sim, SimOptions};
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Starts an embedded fleet.
-pub(super) async fn start(instances: usize, seed: u64, listen: SocketAddr) -> Result<Sim, CliError> {
+pub(super) fn start(instances: usize, seed: u64, listen: SocketAddr) -> Result<Sim, CliError> {
+    if !listen.ip().is_loopback() {
+        return Err(CliError::NotLoopback { address: listen });
+    }
     Sim::start(SimOptions { instances, seed, listen, ..SimOptions::default() })
-        .await
         .map_err(|source| CliError::Io { doing: format!("starting the embedded fleet on {listen}"), source })
 }
 
 pub(super) async fn run(options: &Options, _: &Global, screen: Screen) -> Result<Exit, CliError> {
-    let sim = start(options.instances, options.seed, options.listen).await?;
+    let sim = start(options.instances, options.seed, options.listen)?;
     screen.result(&format!(
         "Serving {} instances, seed {}, on {}\nTry: proxyfleet plan policies/ --endpoint-url {}\nCtrl-C ends it.",
         options.instances,
@@ -28,7 +30,7 @@ pub(super) async fn run(options: &Options, _: &Global, screen: Screen) -> Result
         sim.endpoint_url(),
         sim.endpoint_url(),
     ));
+    // Dropping the fleet afterwards stops the server and removes its folders.
     interrupted().await.map_err(|source| CliError::Io { doing: "waiting for Ctrl-C".to_owned(), source })?;
-    sim.stop().await;
     Ok(Exit::Success)
 }

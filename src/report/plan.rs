@@ -1,13 +1,13 @@
 //! A plan as text: per policy what would change on whom, then restarts and their effect, then who is left out and why,
 //! last the sum.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::layout::{count, paint, some_of, wrap, wrap_words};
 use super::screen::role;
 use super::words::{self, task_effect, who};
 use crate::catalog::{Component, Key, Service, ValueKind, normalise_list};
-use crate::fleet::{Reach, Scope, Seen, Truth};
+use crate::fleet::{InstanceId, Reach, Scope, Seen, Truth};
 use crate::plan::{Change, Group, LeftOut, Pending, Plan, Reason, Target};
 
 /// How many instances a group names before it counts the rest.
@@ -51,6 +51,17 @@ fn policy(out: &mut String, plan: &Plan, index: usize, width: usize) {
     out.push('\n');
 }
 
+fn group_restarts(out: &mut String, group: &Group, width: usize) {
+    let list = |services: &[Service]| services.iter().map(|service| service.name()).collect::<Vec<_>>().join(", ");
+    if !group.work.restarts.is_empty() {
+        wrap_words(out, "    restarts       ", &list(&group.work.restarts), 6, width);
+    }
+    if !group.work.deferred.is_empty() {
+        let services = list(&group.work.deferred);
+        wrap_words(out, "    no restart of  ", &format!("{services} (the policy defers it)"), 6, width);
+    }
+}
+
 /// Changes of one component that read the same but for their key.
 struct ChangeLine {
     component: Component,
@@ -90,11 +101,16 @@ fn change_pieces(change: &Change) -> Vec<String> {
         (Truth::Is(Seen::Value(from)), Target::Value(to)) if change.key.kind() == ValueKind::List => {
             list_difference(from, to)
         }
-        (Truth::Unset, Target::Value(to)) => vec![arrow, to.to_string()],
+        (Truth::Unset, Target::Value(to)) => std::iter::once(arrow).chain(entries(to)).collect(),
         (from, Target::Value(to)) => vec![words::truth(from), arrow, to.to_string()],
         (from, Target::Removed) => vec![words::truth(from), arrow, "removed".to_owned()],
         (from, Target::Restored(to)) => vec![words::truth(from), arrow, "put back".to_owned(), words::truth(to)],
     }
+}
+
+/// The value, to be broken after its commas where it is a list.
+fn entries(value: &str) -> impl Iterator<Item = String> {
+    value.split_inclusive(',').map(str::to_owned)
 }
 
 fn list_difference(from: &str, to: &str) -> Vec<String> {
@@ -166,20 +182,22 @@ fn left_out(out: &mut String, left_out: &[LeftOut], width: usize) {
     for ((reason, remedy), who) in by_reason {
         let first = paint(role::ATTENTION, &format!("  {} {reason}:", who.len()));
         wrap_words(out, &first, &remedy, 4, width);
-        wrap(out, "   ", &some_of(&who, usize::MAX), 4, width);
+        wrap(out, "    ", &some_of(&who, usize::MAX), 4, width);
     }
     out.push('\n');
 }
 
 fn notes(out: &mut String, plan: &Plan, width: usize) {
-    let mut by_finding: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let mut by_finding: BTreeMap<(String, String), BTreeSet<&InstanceId>> = BTreeMap::new();
     for note in &plan.notes {
-        let ids = note.instances.iter().map(ToString::to_string);
-        by_finding.entry(words::finding(&note.finding)).or_default().extend(ids);
+        by_finding.entry(words::finding(&note.finding)).or_default().extend(&note.instances);
     }
     let lines: Vec<String> = by_finding
         .into_iter()
-        .map(|((what, meaning), ids)| format!("{what}; {meaning}: {}", some_of(&ids, NAMED).join(" ")))
+        .map(|((what, meaning), ids)| {
+            let ids: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
+            format!("{what}; {meaning}: {}", some_of(&ids, NAMED).join(" "))
+        })
         .collect();
     section(out, "Notes", &lines, width);
 }

@@ -37,13 +37,14 @@ impl Progress {
                 }
             }
             Event::PolicyStarted { policy, instances, concurrency, max_errors } => {
-                self.line(&format!(
-                    "{}: {}, {concurrency} at a time, stops after more than {}",
-                    paint(role::HEADING, policy),
-                    count(*instances, "instance"),
-                    count(*max_errors, "error"),
-                ));
-                self.start("applying", *instances);
+                let total = *instances;
+                let limit = match max_errors {
+                    0 => "stops at the first error".to_owned(),
+                    more => format!("stops after more than {}", count(*more, "error")),
+                };
+                let (policy, instances) = (paint(role::HEADING, policy), count(*instances, "instance"));
+                self.line(&format!("{policy}: {instances}, {concurrency} at a time, {limit}"));
+                self.start("applying", total);
             }
             Event::CommandSent { platform, instances, command_id, .. } => {
                 self.line(&format!("  sent to {} on {platform}, command {command_id}", count(*instances, "instance")));

@@ -78,6 +78,4 @@ pub(super) mod role {
     pub(in crate::report) const ATTENTION: Style = AnsiColor::Yellow.on_default();
     /// Something failed.
     pub(in crate::report) const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
-    /// Less important.
-    pub(in crate::report) const QUIET: Style = Style::new().effects(Effects::DIMMED);
 }

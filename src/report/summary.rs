@@ -1,6 +1,7 @@
 //! The end of a rollout: everybody who is not what the policy wants, with the reason, and last the sum.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -30,7 +31,7 @@ pub fn summary_text(summary: &Summary, width: usize) -> String {
             Outcome::NotStarted { reason } => (role::ATTENTION, format!("not started: {reason}")),
         };
         wrap_words(&mut out, &paint(style, &format!("{}:", count(instances.len(), "instance"))), &sentence, 4, width);
-        wrap(&mut out, "   ", &some_of(instances, usize::MAX), 4, width);
+        wrap(&mut out, "    ", &some_of(instances, usize::MAX), 4, width);
     }
     for (policy, reason) in &summary.halted {
         wrap_words(&mut out, &paint(role::BAD, "Halted"), &format!("{policy}: {reason}"), 2, width);
@@ -51,7 +52,7 @@ fn left_out(out: &mut String, summary: &Summary, width: usize) {
     for (reason, instances) in by_reason {
         let first = paint(role::ATTENTION, &format!("{} left out:", count(instances.len(), "instance")));
         wrap_words(out, &first, &reason, 4, width);
-        wrap(out, "   ", &some_of(&instances, usize::MAX), 4, width);
+        wrap(out, "    ", &some_of(&instances, usize::MAX), 4, width);
     }
 }
 
@@ -78,22 +79,20 @@ fn counts(summary: &Summary) -> Counts {
 
 fn sum(summary: &Summary) -> String {
     let counts = counts(summary);
-    let mut parts = vec![format!("{} converged and observed so", counts.converged)];
+    let left_out = left_out_instances(summary);
+    let total = count(summary.attempts.len() + left_out, "instance");
+    let mut sentence = format!("Apply: {} of {total} converged", counts.converged);
     for (number, what) in [
         (counts.waiting, "waiting for a restart"),
         (counts.not_converged, "not converged"),
         (counts.not_started, "not started"),
-        (left_out_instances(summary), "left out"),
+        (left_out, "left out"),
     ] {
         if number > 0 {
-            parts.push(format!("{number} {what}"));
+            let _ = write!(sentence, ", {number} {what}");
         }
     }
-    let sentence = format!(
-        "Apply: {} of {}.",
-        parts.join(", "),
-        count(summary.attempts.len() + left_out_instances(summary), "instance")
-    );
+    sentence.push('.');
     paint(if summary.converged() { role::GOOD } else { role::BAD }, &sentence)
 }
 

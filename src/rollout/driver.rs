@@ -1,13 +1,13 @@
 //! Turns what the [`Queue`] decides into calls, and what the service answers into [`Event`]s and [`Attempt`]s.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use tokio::sync::watch;
 
 use super::observe::{observe, printed};
 use super::{After, Attempt, Event, Next, Queue, Summary, Verdict};
 use crate::aws::{AwsError, Follower, Invocation, PublishedDocument, SendRequest, Sent, Session, Status};
-use crate::catalog::Platform;
+use crate::catalog::{Component, Platform};
 use crate::document::{self, ApplyParameters};
 use crate::fleet::{InstanceId, Observation, parse_apply};
 use crate::plan::{Group, Member, Plan, Terms};
@@ -232,7 +232,7 @@ impl Driver<'_> {
             self.documents.insert(platform, published);
         }
         let ids: Vec<InstanceId> = next.batch.instances.iter().map(|member| member.id.clone()).collect();
-        let parameters: BTreeMap<String, Vec<String>> = ApplyParameters::of(terms, &next.batch.components).to_map();
+        let parameters = parameters(terms, &next.batch.components).to_map();
         let comment = format!("proxyfleet run {}, policy {}", self.run_id, terms.name);
         self.session
             .send(&SendRequest {
@@ -290,6 +290,17 @@ impl Driver<'_> {
                 Err(error) => After::Unobserved(error.to_string()),
             };
         }
+    }
+}
+
+/// What the document of one command is sent with.
+fn parameters(terms: &Terms, components: &[Component]) -> ApplyParameters {
+    ApplyParameters {
+        values: terms.values.clone(),
+        components: components.to_vec(),
+        docker_restart: terms.docker_restart,
+        preflight: terms.preflight,
+        policy: terms.name.clone(),
     }
 }
 
