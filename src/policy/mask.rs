@@ -57,13 +57,14 @@ pub(super) fn excerpt(text: &str) -> String {
     }
 }
 
-/// The byte ranges to hide, line by line: from the first `://` (or the start of the word) to each `@`.
+/// The byte ranges to hide, line by line: from the first `://` (or the start of the word) to each `@`. The last of several
+/// `@` counts, because a password may have one.
 fn userinfo(text: &str) -> Vec<(usize, usize)> {
     let mut hidden = Vec::new();
     let mut line_start = 0;
     for line in text.split_inclusive('\n') {
         let mut from = 0;
-        while let Some(at) = line[from..].find('@').map(|position| from + position) {
+        while let Some((at, width)) = at_sign(&line[from..]).map(|(position, width)| (from + position, width)) {
             let before = &line[from..at];
             let start = match before.find("://") {
                 Some(colon) => colon + 3,
@@ -74,11 +75,21 @@ fn userinfo(text: &str) -> Vec<(usize, usize)> {
                     .map_or(0, |(position, character)| position + character.len_utf8()),
             };
             hidden.push((line_start + from + start, line_start + at));
-            from = at + 1;
+            from = at + width;
         }
         line_start += line.len();
     }
     hidden
+}
+
+/// The place and the length of the next `@`, also where it is spelt as an escape of a double-quoted text. (In a file that
+/// is not YAML as a whole, the line is all there is to go by.)
+fn at_sign(text: &str) -> Option<(usize, usize)> {
+    const SPELLINGS: [&str; 4] = ["@", "\\x40", "\\u0040", "\\U00000040"];
+    text.match_indices(['@', '\\']).find_map(|(position, _)| {
+        let spelling = SPELLINGS.iter().find(|spelling| text[position..].starts_with(**spelling))?;
+        Some((position, spelling.len()))
+    })
 }
 
 fn mask(text: &str, hidden: &[(usize, usize)]) -> String {
@@ -123,6 +134,8 @@ mod tests {
             ("http: http://ü:€𝄞@proxy:3128", "http: http://×*•𝄪@proxy:3128"),
             ("http: http://proxy:3128", "http: http://proxy:3128"),
             ("[a, u:p@h]", "[a, ***@h]"),
+            (r#"http: "http://u:secret\x40proxy:3128"#, r#"http: "http://********\x40proxy:3128"#),
+            (r#"http: "http://u:secret\u0040proxy"#, r#"http: "http://********\u0040proxy"#),
         ] {
             assert_eq!(masked(text), shown);
         }

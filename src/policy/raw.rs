@@ -280,3 +280,18 @@ impl<'de> Deserialize<'de> for RawCount {
         deserializer.deserialize_any(CountVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_a_raw_policy_shows_no_credentials() {
+        let text = "policy: http://u:secret@h\ntargets: { tags: { a: http://u:secret@h, b: [\"u:secret@h\"] } }\n\
+             proxy: { http: http://u:secret@h, no_proxy: [http://u:secret@h] }\nrollout: { max_errors: http://u:secret@h }\n";
+        let raw: RawPolicy = serde_yaml::from_str(text).expect("it has the right shape");
+        let shown = format!("{raw:?} {raw:#?}");
+        assert!(!shown.contains("secret"), "{shown}");
+        assert_eq!(shown.matches("@h").count(), 12, "each place shows something");
+    }
+}

@@ -102,9 +102,10 @@ impl Node {
     }
 }
 
-/// How the text is read. Comments are of no interest, and granit-parser allows only so many of them in a row.
+/// How the text is read. Comments are of no interest, and granit-parser allows only so many of them in a row. A block of
+/// text that ends the file without a line break is read as `serde_yaml` reads it.
 pub(super) fn options() -> Options {
-    granit_parser::options! { emit_comments: false }
+    granit_parser::options! { emit_comments: false, block_scalar_eof_without_line_feed: true }
 }
 
 /// The documents of a file. Empty when the file cannot be read, or holds none; the reason is among the mistakes.
