@@ -16,8 +16,9 @@ const MOST_QUERIES: usize = 5;
 /// A session, and the embedded fleet it may be connected to, which goes away with it.
 pub(super) struct Connected {
     pub(super) session: Session,
+    /// Held for as long as the session is used: dropping it ends the fleet.
     #[cfg(feature = "sim")]
-    pub(super) sim: Option<crate::sim::Sim>,
+    _sim: Option<crate::sim::Sim>,
 }
 
 /// Opens the session that the options ask for, and checks the account.
@@ -45,7 +46,7 @@ pub(super) async fn connect(connection: &Connection) -> Result<Connected, CliErr
     Ok(Connected {
         session,
         #[cfg(feature = "sim")]
-        sim,
+        _sim: sim,
     })
 }
 

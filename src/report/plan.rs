@@ -45,6 +45,7 @@ fn policy(out: &mut String, plan: &Plan, index: usize, width: usize) {
         for line in change_lines(group) {
             line.write(out, width);
         }
+        group_restarts(out, group, width);
         let names: Vec<String> = group.instances.iter().map(|member| who(&member.id, member.name.as_deref())).collect();
         wrap(out, "    on", &some_of(&names, NAMED), 7, width);
     }

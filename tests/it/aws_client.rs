@@ -63,11 +63,7 @@ fn online(instances: &[Instance]) -> Vec<InstanceId> {
     instances.iter().filter(online).map(|instance| instance.id.clone()).collect()
 }
 
-async fn send_to(
-    session: &Session,
-    document: &PublishedDocument,
-    instances: &[InstanceId],
-) -> Result<Sent, AwsError> {
+async fn send_to(session: &Session, document: &PublishedDocument, instances: &[InstanceId]) -> Result<Sent, AwsError> {
     let request = SendRequest {
         document,
         instances,
@@ -120,8 +116,7 @@ async fn another_host_is_refused_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_that_says_so() {
-    let options =
-        SessionOptions { endpoint_url: Some("http://127.0.0.1:1".to_owned()), ..SessionOptions::default() };
+    let options = SessionOptions { endpoint_url: Some("http://127.0.0.1:1".to_owned()), ..SessionOptions::default() };
     let error = Session::open(&options).await.expect_err("nobody listens there");
     assert_eq!(error.class(), Some(Class::Transient), "{error}");
     assert!(error.to_string().starts_with("sts:GetCallerIdentity: "), "{error}");
@@ -159,7 +154,8 @@ async fn tag_filters_are_the_server_s_work_and_mean_what_a_policy_means() {
     let all = everything(&session).await;
     let tag = |instance: &Instance, key: &str| instance.tags.get(key).cloned().unwrap_or_default();
     let wanted = |instance: &&Instance| {
-        tag(instance, "Role").starts_with("ecs-w") && ["production", "staging"].contains(&&*tag(instance, "Environment"))
+        tag(instance, "Role").starts_with("ecs-w")
+            && ["production", "staging"].contains(&&*tag(instance, "Environment"))
     };
     let expected: Vec<_> = all.iter().filter(wanted).cloned().collect();
     assert!(!expected.is_empty() && expected.len() < all.len());
@@ -174,7 +170,9 @@ async fn tag_filters_are_the_server_s_work_and_mean_what_a_policy_means() {
     let found = session.list_instances(&query).await.expect("it can be listed");
     let (found_ids, expected_ids) = (ids_of(&found), ids_of(&expected));
     assert_eq!(found_ids, expected_ids);
-    assert!(found.iter().zip(&expected).all(|(one, other)| one.reach == other.reach || is_silent(one) && is_silent(other)));
+    assert!(
+        found.iter().zip(&expected).all(|(one, other)| one.reach == other.reach || is_silent(one) && is_silent(other))
+    );
     assert_eq!(requests(&session, Operation::DescribeInstances), 1);
 
     let nobody = InstanceQuery { tag_filters: vec![("Role".to_owned(), vec![r"ecs-\*".to_owned()])] };

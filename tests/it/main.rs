@@ -1,17 +1,22 @@
 //! The integration tests: one binary, one module an area.
 
-#[cfg(feature = "sim")]
-mod awscli;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod aws_client;
+#[cfg(feature = "sim")]
+mod awscli;
+mod documents;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod end_to_end;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod fault_proxy;
-mod documents;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod fleet;
 mod policies;
 #[cfg(feature = "sim")]
 mod sim_host;
 #[cfg(feature = "sim")]
 mod sim_wire;
+mod tidy;
 #[cfg(feature = "sim")]
 mod wire_client;
 
