@@ -414,7 +414,7 @@ mod tests {
         let document = document(&parameters, &steps);
         let (_, scripts) = run(&document, &[("A", &["$(id) {{ B }} $$"]), ("L", &["p", "q"])], "Linux", &[]);
         assert_eq!(scripts[0].text, "$(id) {{ B }} $\nx $(id) {{ B }} $ bee '[\"p\",\"q\"]'\n${A} {{.Field}}\n");
-        assert_eq!(scripts[0].timeout, Duration::from_secs(3600));
+        assert_eq!(scripts[0].timeout, Duration::from_hours(1));
     }
 
     #[test]

@@ -443,7 +443,7 @@ mod tests {
     use crate::sim::fleet::{Kind, generate};
     use crate::sim::world::{Node, Time};
 
-    const NOW: Time = Duration::from_secs(1_800_000_000);
+    const NOW: Time = Duration::from_hours(500_000);
     const LATER: Time = Duration::from_secs(1_800_000_001);
 
     struct Case {
@@ -498,7 +498,7 @@ mod tests {
     }
 
     fn online(count: usize) -> Vec<Node> {
-        let members = generate(count * 2, 3, NOW);
+        let members = generate(count * 2, 3, "eu-central-1", NOW);
         members
             .into_iter()
             .filter(|member| matches!(member.kind, Kind::Managed(_)))
@@ -611,7 +611,7 @@ mod tests {
 
     #[test]
     fn targets_are_resolved_by_the_service() {
-        let nodes: Vec<Node> = generate(60, 5, NOW).into_iter().map(|member| member.node).collect();
+        let nodes: Vec<Node> = generate(60, 5, "eu-central-1", NOW).into_iter().map(|member| member.node).collect();
         let expected = nodes
             .iter()
             .filter(|node| {

@@ -209,10 +209,7 @@ pub(crate) fn step_timeout(input: Option<&Value>, values: &Values) -> u64 {
         }
         _ => String::new(),
     };
-    match text.trim().parse::<u64>() {
-        Ok(seconds @ 5..=172_800) => seconds,
-        _ => 3600,
-    }
+    text.trim().parse().ok().filter(|seconds| (5..=172_800).contains(seconds)).unwrap_or(3600)
 }
 
 /// The parameter that a text refers to, where the text is nothing but the reference.
@@ -480,10 +477,13 @@ pub(crate) mod tests {
         assert!(Content::parse("schemaVersion: '2.2'\nmainSteps: [{action: 'aws:runShellScript', name: step, inputs: {runCommand: [a]}}]", "YAML").is_ok());
     }
 
+    /// Parameters and their values.
+    type Given = &'static [(&'static str, &'static [&'static str])];
+
     #[test]
     fn parameters_are_checked_when_they_are_sent() {
         let content = Content::parse(&sample().to_string(), "JSON").unwrap();
-        let cases: [(&[(&str, &[&str])], bool); 9] = [
+        let cases: [(Given, bool); 9] = [
             (&[("Names", &["a"])], true),
             (&[("Names", &["a", "b"]), ("Word", &["bye"])], true),
             (&[], false),

@@ -11,7 +11,7 @@ use super::server::Shared;
 use super::world::Time;
 
 /// The longest sleep; nothing is due that late that somebody would miss it.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// Serves commands until the runtime ends.
 pub(crate) async fn drive(shared: Arc<Shared>) {

@@ -100,7 +100,7 @@ impl Member {
         };
         let mut spec = HostSpec::new(platform);
         spec.instance_id = self.node.id.to_string();
-        spec.region = region.to_owned();
+        region.clone_into(&mut spec.region);
         spec.seed = self.seed;
         spec.other_proxies = ProxyAnswer::Unreachable;
         spec.conditions = proxies
@@ -170,7 +170,7 @@ fn scenario(platform: Platform, ordinal: usize) -> Vec<Condition> {
 }
 
 /// A fleet of `count` machines.
-pub(crate) fn generate(count: usize, seed: u64, now: Time) -> Vec<Member> {
+pub(crate) fn generate(count: usize, seed: u64, region: &str, now: Time) -> Vec<Member> {
     let mut random = Random::new(seed);
     let mut kinds = kinds(count);
     random.shuffle(&mut kinds);
@@ -187,7 +187,7 @@ pub(crate) fn generate(count: usize, seed: u64, now: Time) -> Vec<Member> {
             launch_index = 0;
             launched = now.saturating_sub(Duration::from_secs(86_400 + random.next() % (90 * 86_400)));
         }
-        let node = node(&mut random, number, kind, (&reservation, launch_index, launched));
+        let node = node(&mut random, number, kind, region, (&reservation, launch_index, launched));
         let ordinals = if kind == Kind::Managed(Platform::AmazonLinux1) { &mut upstart } else { &mut systemd };
         members.push(Member { node, kind, ordinal: *ordinals, seed: random.next() });
         if matches!(kind, Kind::Managed(_)) {
@@ -223,19 +223,20 @@ fn kinds(count: usize) -> Vec<Kind> {
     kinds
 }
 
-fn node(random: &mut Random, number: usize, kind: Kind, launch: (&str, u32, Time)) -> Node {
+fn node(random: &mut Random, number: usize, kind: Kind, region: &str, launch: (&str, u32, Time)) -> Node {
     let (reservation, launch_index, launched) = launch;
     let id = format!("i-0{:016x}", random.next());
     let zone = random.weighted(&[('a', 1), ('b', 1), ('c', 1)]);
-    let third_octet = 64 + 64 * (zone as usize - 'a' as usize) / 2 + number / 250;
-    let private_ip = format!("10.0.{}.{}", third_octet % 256, 4 + number % 250);
+    // A network a zone, so that addresses stay apart however large the fleet is.
+    let network = 64 * (1 + zone as usize - 'a' as usize) - 63 + number / 62_500;
+    let private_ip = format!("10.{network}.{}.{}", number / 250 % 250, 4 + number % 250);
     let (instance_type, architecture) =
         random.weighted(&[(("m6i.large", "x86_64"), 5), (("c6i.xlarge", "x86_64"), 2), (("m7g.large", "arm64"), 3)]);
     let tags = tags(random, number);
     Node {
         id: InstanceId::parse(&id).expect("invariant: `i-0` and 16 digits is an id"),
         tags,
-        agent: agent(kind, launched, &private_ip),
+        agent: agent(kind, region, launched, &private_ip),
         ec2: Ec2Record {
             reservation: reservation.to_owned(),
             state: if matches!(kind, Kind::Stopped(_)) { Ec2State::Stopped } else { Ec2State::Running },
@@ -285,7 +286,7 @@ fn image(kind: Kind) -> &'static str {
 }
 
 /// What the agent of such a machine reported; names and versions as SSM shows them.
-fn agent(kind: Kind, launched: Time, private_ip: &str) -> Option<AgentRecord> {
+fn agent(kind: Kind, region: &str, launched: Time, private_ip: &str) -> Option<AgentRecord> {
     let (platform_type, platform_name, platform_version, version) = match kind {
         Kind::Unregistered => return None,
         Kind::Managed(platform) | Kind::Offline(platform) | Kind::Stopped(platform) => match platform {
@@ -299,12 +300,12 @@ fn agent(kind: Kind, launched: Time, private_ip: &str) -> Option<AgentRecord> {
     };
     let computer = match kind {
         Kind::Windows => format!("EC2AMAZ-{:0>7}", private_ip.replace('.', "")),
-        _ => format!("ip-{}.eu-central-1.compute.internal", private_ip.replace('.', "-")),
+        _ => format!("ip-{}.{region}.compute.internal", private_ip.replace('.', "-")),
     };
     Some(AgentRecord {
         online: !matches!(kind, Kind::Offline(_) | Kind::Stopped(_)),
         // Those that are silent fell silent an hour after they were launched.
-        last_ping: launched + Duration::from_secs(3600),
+        last_ping: launched + Duration::from_hours(1),
         version,
         platform_type,
         platform_name,
@@ -322,12 +323,15 @@ mod tests {
     use crate::catalog::Platform;
     use crate::sim::world::Time;
 
-    const NOW: Time = Duration::from_secs(1_800_000_000);
+    const NOW: Time = Duration::from_hours(500_000);
 
     #[test]
     fn a_seed_gives_the_same_fleet_again() {
-        let (one, two, other) =
-            (generate(200, 7, NOW), generate(200, 7, NOW + Duration::from_secs(99)), generate(200, 8, NOW));
+        let (one, two, other) = (
+            generate(200, 7, "eu-central-1", NOW),
+            generate(200, 7, "eu-central-1", NOW + Duration::from_secs(99)),
+            generate(200, 8, "eu-central-1", NOW),
+        );
         let ids = |fleet: &[super::Member]| {
             fleet
                 .iter()
@@ -345,7 +349,7 @@ mod tests {
     #[test]
     fn from_24_on_every_sort_is_there() {
         for count in [24, 25, 60, 200] {
-            let fleet = generate(count, 1, NOW);
+            let fleet = generate(count, 1, "eu-central-1", NOW);
             let has = |wanted: &dyn Fn(Kind) -> bool| fleet.iter().any(|member| wanted(member.kind));
             assert_eq!(fleet.len(), count);
             for platform in Platform::ALL {
@@ -364,7 +368,7 @@ mod tests {
     #[test]
     fn small_fleets_are_managed() {
         for count in [0, 1, 2, 3, 10] {
-            let fleet = generate(count, 3, NOW);
+            let fleet = generate(count, 3, "eu-central-1", NOW);
             assert_eq!(fleet.len(), count);
             let managed = fleet.iter().filter(|member| matches!(member.kind, Kind::Managed(_))).count();
             assert!(managed >= count.saturating_sub(1), "{managed} of {count}");
@@ -373,12 +377,12 @@ mod tests {
 
     #[test]
     fn names_of_systems_are_those_the_catalogue_knows() {
-        for member in generate(60, 5, NOW) {
+        for member in generate(60, 5, "eu-central-1", NOW) {
             let Some(agent) = &member.node.agent else { continue };
             let platform = Platform::from_ssm(agent.platform_name, agent.platform_version);
             match member.kind {
                 Kind::Managed(expected) | Kind::Offline(expected) | Kind::Stopped(expected) => {
-                    assert_eq!(platform, Some(expected))
+                    assert_eq!(platform, Some(expected));
                 }
                 _ => assert_eq!(platform, None),
             }

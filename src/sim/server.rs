@@ -49,7 +49,7 @@ impl Default for SimOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             scope: Scope { account: "111122223333".to_owned(), region: "eu-central-1".to_owned() },
             consistency: Duration::from_millis(100),
-            proxies: vec!["10.0.0.131:3128".to_owned(), "10.0.0.132:3128".to_owned()],
+            proxies: ["10.0.0.131:3128", "10.0.0.132:3128", "proxy.dev.example.com:8080"].map(str::to_owned).to_vec(),
         }
     }
 }
@@ -88,8 +88,8 @@ struct LazyHost {
 }
 
 impl Shared {
-    fn new(options: &SimOptions, folder: &Path) -> io::Result<Self> {
-        let members = fleet::generate(options.instances, options.seed, wall_clock());
+    fn new(options: SimOptions, folder: &Path) -> io::Result<Self> {
+        let members = fleet::generate(options.instances, options.seed, &options.scope.region, wall_clock());
         let bin = Bin::create(&folder.join("bin"))?;
         let hosts = members
             .iter()
@@ -104,7 +104,7 @@ impl Shared {
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         Ok(Self {
             world: Mutex::new(World::new(options.scope.clone(), options.seed, nodes, documents, commands)),
-            scope: options.scope.clone(),
+            scope: options.scope,
             requests: AtomicU64::new(1),
             seed: options.seed,
             folder: folder.to_owned(),
@@ -188,7 +188,7 @@ impl Sim {
         let address = listener.local_addr()?;
         let folder = tempfile::Builder::new().prefix("proxyfleet-sim-").tempdir()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let shared = Arc::new(Shared::new(&options, folder.path())?);
+        let shared = Arc::new(Shared::new(options, folder.path())?);
         let (stop, stopped) = watch::channel(false);
         let state = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("proxyfleet-sim".to_owned()).spawn(move || {

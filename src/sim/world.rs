@@ -106,7 +106,7 @@ pub(crate) struct AgentRecord {
 }
 
 /// Agents say hello every five minutes (aws-ssm-facts 2.1).
-const HEARTBEAT: Duration = Duration::from_secs(300);
+const HEARTBEAT: Duration = Duration::from_mins(5);
 
 impl Node {
     /// Whether a command can be addressed to the node: registered, and not gone (aws-ssm-facts 2.5).

@@ -1,5 +1,7 @@
 //! The real AWS CLI as a client of the embedded fleet: what it cannot parse, no client of AWS can be trusted with.
 
+#![expect(clippy::print_stdout, reason = "a test that cannot run says so")]
+
 use std::process::Command;
 
 use proxyfleet::document::observe;

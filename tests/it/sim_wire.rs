@@ -1,5 +1,7 @@
 //! The embedded fleet over raw HTTP: each operation, its limits and its errors (aws-ssm-facts 2 and 9.1).
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::collections::BTreeSet;
 
 use proxyfleet::sim::{Sim, SimOptions};

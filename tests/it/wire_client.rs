@@ -46,9 +46,9 @@ pub(crate) fn send(sim: &Sim, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut stream = TcpStream::connect(sim.address()).expect("the fleet listens");
     let mut request = format!("POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", sim.address());
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        request.extend([name, ": ", value, "\r\n"]);
     }
-    request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    request.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n", body]);
     stream.write_all(request.as_bytes()).expect("the fleet reads");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("the fleet answers in UTF-8");

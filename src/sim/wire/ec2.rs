@@ -84,13 +84,11 @@ fn known(world: &World, id: &str) -> Result<(), ApiError> {
     if !id.starts_with("i-") || InstanceId::parse(id).is_err() {
         return Err(ApiError::common(400, "InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
     }
-    match world.node(id) {
-        Some(_) => Ok(()),
-        None => {
-            let message = format!("The instance ID '{id}' does not exist");
-            Err(ApiError::common(400, "InvalidInstanceID.NotFound", message))
-        }
+    if world.node(id).is_none() {
+        let message = format!("The instance ID '{id}' does not exist");
+        return Err(ApiError::common(400, "InvalidInstanceID.NotFound", message));
     }
+    Ok(())
 }
 
 /// One filter of a request: any of the values.

@@ -129,13 +129,12 @@ fn matches(node: &Node, filter: &Filter) -> bool {
     }
     match filter.key.as_str() {
         "tag-key" => node.tags.keys().any(|key| any(key)),
-        "InstanceIds" => any(node.id.as_str()),
+        "InstanceIds" | "SourceIds" => any(node.id.as_str()),
         "AgentVersion" => any(agent.version),
         "PingStatus" => any(ping_status(node)),
         "PlatformTypes" => any(agent.platform_type),
         "ResourceType" => any("EC2Instance"),
         "SourceTypes" => any("AWS::EC2::Instance"),
-        "SourceIds" => any(node.id.as_str()),
         // There are no activations, no roles of hybrid nodes and no associations here.
         _ => false,
     }

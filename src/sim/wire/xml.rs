@@ -20,7 +20,7 @@ impl Xml {
 
     /// A start tag with a namespace.
     pub(crate) fn open_with(&mut self, name: &str, namespace: &str) -> &mut Self {
-        self.0.push_str(&format!("<{name} xmlns=\"{namespace}\">"));
+        self.0.extend(["<", name, " xmlns=\"", namespace, "\">"]);
         self
     }
 
@@ -35,7 +35,7 @@ impl Xml {
     /// An element with text; an empty element where the text is empty.
     pub(crate) fn leaf(&mut self, name: &str, text: &str) -> &mut Self {
         if text.is_empty() {
-            self.0.push_str(&format!("<{name}/>"));
+            self.0.extend(["<", name, "/>"]);
             return self;
         }
         self.open(name);
