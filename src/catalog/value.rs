@@ -86,6 +86,14 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
+    /// The word used in the edits that the scripts pass to the carrier functions.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::List => "list",
+        }
+    }
+
     /// Whether `left` and `right` mean the same to every consumer.
     pub fn same(self, left: &str, right: &str) -> bool {
         match self {

@@ -4,6 +4,7 @@
 mod aws_client;
 #[cfg(feature = "sim")]
 mod awscli;
+mod carrier_equality;
 mod documents;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod end_to_end;

@@ -150,31 +150,33 @@ function look(s, t, key,   assign, r, v, whole) {
 }
 
 # Finds what the lines are to a key: S[1..ns] the simple occurrences; last, form, well, current: the one that counts;
-# place: the line to insert after, -1 for a section that is missing; bad: why the content is unsupported.
-function scan(key,   i, j, s, t, f, r, inside, script, continued, before) {
-  ns = last = depth = script = continued = 0; bad = ""
+# place: the line to insert after, -1 for a section that is missing;
+function scan(key,   i, j, s, t, f, r, inside, script, continued, sections, before) {
+  ns = last = depth = script = continued = sections = 0
   inside = syntax != "systemd" && syntax != "ini"; place = inside ? n : -1
   separators = syntax == "upstart" ? " \t" : " \t;&|(){}"
-  for (i = 1; i <= n && bad == ""; i++) {
+  for (i = 1; i <= n; i++) {
     s = T[i]; t = trim(s); blocked = 0
     if (syntax == "systemd" || syntax == "ini") {
       f = syntax == "ini" ? s : t
-      if (syntax == "systemd" && s ~ /\\$/) { bad = "continued-line"; break }
+      if (syntax == "systemd" && s ~ /\\$/) unsupported("continued-line")
       if (substr(f, 1, 1) == "[") {
         inside = syntax == "ini" ? index(s, "[main]") == 1 : t == "[Service]"
-        continued = 0
+        continued = 0; sections = 1
         if (inside) place = i
         continue
       }
-      if (!inside || t == "") continue
-      place = i
+      if (t == "") continue
+      if (inside) place = i
       if (f ~ /^[#;]/) continue
+      if (syntax == "ini" && !sections) unsupported("no-section")
       if (syntax == "ini" && s != ltrim(s)) {
-        if (continued) bad = "continued-value"
+        if (continued) unsupported("continued-value")
         continue
       }
+      if (!inside) continue
     } else if (syntax == "env-file") {
-      if (s ~ /\\$/) bad = "continued-line"
+      if (s ~ /\\$/) unsupported("continued-line")
     } else {
       if (syntax == "upstart") {
         r = t; sub(/[ \t]*#.*/, "", r); gsub(/[ \t]+/, " ", r)
@@ -185,26 +187,24 @@ function scan(key,   i, j, s, t, f, r, inside, script, continued, before) {
       if (t ~ /^#/) continue
       before = depth
       words(t, separators, 1)
-      if (s ~ /\\$/) bad = "continued-line"
-      else if (syntax == "shell-export") {
+      if (s ~ /\\$/) unsupported("continued-line")
+      if (syntax == "shell-export") {
         for (j = 1; j <= nw; j++) {
           if (W[j] == "if" || W[j] == "do" || W[j] == "case") depth++
           if (W[j] == "fi" || W[j] == "done" || W[j] == "esac") depth--
         }
         blocked = before || depth
-        if (t ~ /(&&|\|)$/) bad = "continued-line"
-        else if (index(t, "<<")) bad = "here-document"
-        else if (depth < 0) bad = "continued-value"
+        if (t ~ /(&&|\|)$/) unsupported("continued-line")
+        if (index(t, "<<")) unsupported("here-document")
       }
-      if (bad == "" && quoted != "") bad = "continued-value"
+      if (depth < 0 || quoted != "") unsupported("continued-value")
     }
-    if (bad != "") break
     before = depth; f = look(s, t, key); depth = before
     continued = f == "s" || f == "c"
     if (f == "r") last = 0
     else if (f != "") { last = i; form = f; well = ok; current = value; if (f == "s") S[++ns] = i }
   }
-  if (bad == "" && (script || depth)) bad = "continued-value"
+  if (script || depth) unsupported("continued-value")
 }
 
 function insert(at, text,   i) {
@@ -263,9 +263,8 @@ BEGIN {
     }
     if (i < 0) exit 2
   } else edits = split(arg, K, " ")
-  for (i = 1; i <= edits; i++) {
+  for (i = 1; mode != "edit" && i <= edits; i++) {
     scan(K[i])
-    if (bad != "") unsupported(bad)
     if (mode == "line") { if (last && form == "s") print T[last]; exit !(last && form == "s") }
     if (mode == "read") said = said K[i] (last ? (form == "s" && well ? " set " : " malformed ") current : " unset") "\n"
   }
