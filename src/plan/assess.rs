@@ -74,7 +74,7 @@ fn present(assessment: &mut Assessment, terms: &Terms, values: &ProxyValues, row
     let mut gap = Gap::default();
     for setting in row.carrier.settings {
         let Some(seen) = observed.setting(row.component, setting.key) else { continue };
-        present_setting(&mut gap, setting, &values.value(setting.rule), seen);
+        present_setting(&mut gap, *setting, &values.value(setting.rule), seen);
     }
     for source in observed.foreign.iter().filter(|source| source.component == row.component) {
         let finding = Finding::Inert { component: row.component, path: source.path.clone() };
@@ -85,7 +85,7 @@ fn present(assessment: &mut Assessment, terms: &Terms, values: &ProxyValues, row
     close(assessment, terms, row, observed, gap);
 }
 
-fn present_setting(gap: &mut Gap, setting: &Setting, desired: &str, seen: &ObservedSetting) {
+fn present_setting(gap: &mut Gap, setting: Setting, desired: &str, seen: &ObservedSetting) {
     let right = |truth: &Truth| match truth {
         Truth::Is(value) => value.is(desired, setting.key.kind()),
         Truth::NotApplicable => true,
@@ -190,7 +190,7 @@ fn obstacle(terms: &Terms, values: &ProxyValues, row: &ComponentRow, observed: &
         return Some(Obstacle::Blocked { reason: blocker.reason.clone(), path: blocker.path.clone() });
     }
     for setting in row.carrier.settings {
-        if let Some(path) = overriding_path(terms, values, row, setting, observed) {
+        if let Some(path) = overriding_path(terms, values, row, *setting, observed) {
             return Some(Obstacle::Overridden { key: setting.key, path });
         }
         if let Some(truth) = unreadable(observed.setting(row.component, setting.key)) {
@@ -205,7 +205,7 @@ fn overriding_path(
     terms: &Terms,
     values: &ProxyValues,
     row: &ComponentRow,
-    setting: &Setting,
+    setting: Setting,
     observed: &Observed,
 ) -> Option<String> {
     let governed = |path: &str| {

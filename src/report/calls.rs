@@ -1,5 +1,7 @@
 //! What was asked of the APIs.
 
+use std::fmt::Write as _;
+
 use crate::aws::CallCount;
 
 /// One line an operation, most frequent first.
@@ -12,7 +14,7 @@ pub fn calls_text(calls: &[CallCount]) -> String {
             (0, 0) => String::new(),
             (throttled, failed) => format!(" ({throttled} throttled, {failed} failed)"),
         };
-        out.push_str(&format!("  {:>5} {}{more}\n", call.requests, call.operation));
+        let _ = writeln!(out, "  {:>5} {}{more}", call.requests, call.operation);
     }
     out
 }

@@ -6,7 +6,7 @@ use super::layout::{paint, wrap, wrap_words};
 use super::plan::reach;
 use super::screen::role;
 use super::words::{self, truth};
-use crate::catalog::{ComponentRow, ValueKind};
+use crate::catalog::{ComponentRow, Platform, ValueKind};
 use crate::fleet::{Identity, Instance, Observation, Observed, ObservedSetting, ServiceState, Truth};
 use crate::plan::{Assessment, Reason, Terms};
 
@@ -189,7 +189,7 @@ pub fn explain_json(explanation: &Explanation) -> Value {
         "format": "proxyfleet-explain/1",
         "id": instance.id.as_str(),
         "name": instance.name(),
-        "platform": instance.platform().map(|platform| platform.name()),
+        "platform": instance.platform().map(Platform::name),
         "reach": reach(&instance.reach),
         "tags": instance.tags,
         "policy": explanation.policy.as_ref().map(|(terms, origin, priority)| json!({

@@ -255,7 +255,7 @@ pub fn question_text(plan: &Plan) -> String {
         plan.groups.iter().filter(|group| group.work.restarts.iter().any(|one| one.restart_stops_tasks()));
     let stopped: usize = stops_tasks.map(|group| group.instances.len()).sum();
     let effect =
-        if stopped == 0 { "no task stops".to_owned() } else { format!("every task on {} of them stops", stopped) };
+        if stopped == 0 { "no task stops".to_owned() } else { format!("every task on {stopped} of them stops") };
     let instances = count(plan.changed_instances(), "instance");
     format!(
         "Change {instances} in account {}, region {}; {effect}. Only `yes` goes on: ",

@@ -193,7 +193,7 @@ impl Driver<'_> {
         course: &mut Course,
         report: &mut (dyn FnMut(Event) + Send),
     ) {
-        while let Some(next) = course.queue.next() {
+        while let Some(next) = course.queue.next_command() {
             match self.send(terms, &next).await {
                 Ok(sent) => {
                     for rejection in &sent.rejected {

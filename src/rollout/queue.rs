@@ -86,7 +86,7 @@ impl Queue {
     }
 
     /// The next command, if one may be sent now. It counts as sent.
-    pub fn next(&mut self) -> Option<Next> {
+    pub fn next_command(&mut self) -> Option<Next> {
         if self.halted {
             return None;
         }
@@ -99,7 +99,7 @@ impl Queue {
         Some(Next { batch, max_concurrency: wanted, max_errors: self.max_errors.saturating_sub(self.errors) })
     }
 
-    /// A command that [`Queue::next`] gave has ended with so many failures.
+    /// A command that [`Queue::next_command`] gave has ended with so many failures.
     pub fn finished(&mut self, command: &Next, errors: usize) {
         self.in_flight -= command.max_concurrency;
         self.errors += errors;
@@ -185,14 +185,14 @@ mod tests {
         let mut queue =
             Queue::new(&terms(Count::Percent(10), Count::Absolute(2)), &groups(&[(0, 30), (1, 60), (0, 30)]));
         assert_eq!((queue.concurrency(), queue.max_errors()), (12, 2));
-        let first = queue.next().expect("first command");
+        let first = queue.next_command().expect("first command");
         assert_eq!((first.batch.instances.len(), first.max_concurrency, first.max_errors), (50, 12, 2));
-        assert_eq!(queue.next(), None, "all of the concurrency is in use");
+        assert_eq!(queue.next_command(), None, "all of the concurrency is in use");
         queue.finished(&first, 1);
-        let second = queue.next().expect("second command");
+        let second = queue.next_command().expect("second command");
         assert_eq!((second.batch.instances.len(), second.max_errors), (10, 1));
         queue.finished(&second, 2);
-        assert_eq!(queue.next(), None, "three errors are more than two");
+        assert_eq!(queue.next_command(), None, "three errors are more than two");
         assert!(queue.is_halted() && queue.is_done());
         assert_eq!(queue.into_rest().len(), 60);
     }
@@ -211,7 +211,7 @@ mod tests {
             let mut queue = Queue::new(&terms(Count::Percent(percent), Count::Absolute(max_errors)), &groups);
             let (mut open, mut sent, mut errors, mut turn): (Vec<Next>, Vec<Member>, usize, usize) = (vec![], vec![], 0, 0);
             while !queue.is_done() {
-                while let Some(next) = queue.next() {
+                while let Some(next) = queue.next_command() {
                     prop_assert!(errors <= max_errors as usize, "a command was sent after the budget was spent");
                     prop_assert!(next.batch.instances.len() <= COMMAND_LIMIT);
                     prop_assert!(next.max_concurrency <= next.batch.instances.len() && next.max_concurrency > 0);

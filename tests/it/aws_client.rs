@@ -44,7 +44,7 @@ fn document(name: &str, script: &str) -> Document {
             "inputs": {"timeoutSeconds": "60", "runCommand": [script]},
         }],
     });
-    let digits: String = script.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let digits = script.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
     Document {
         name: name.to_owned(),
         content: content.to_string(),
@@ -83,7 +83,7 @@ async fn results(session: &Session, sent: &Sent) -> Invocations {
             follower.wait().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), watching).await.expect("it ends");
+    tokio::time::timeout(Duration::from_mins(1), watching).await.expect("it ends");
     session.invocations(sent).await.expect("it can be read")
 }
 

@@ -122,7 +122,7 @@ fn a_saved_plan_refuses_whoever_is_no_longer_what_it_saw() {
     let edited = planned.first().expect("somebody").clone();
     let host = fleet.sim.host(&InstanceId::parse(&edited).expect("id")).expect("a Linux host");
     host.outside_edit("/etc/ecs/ecs.config", |text| {
-        text.extend_from_slice(b"\nHTTP_PROXY=http://changed.example.net:1\n")
+        text.extend_from_slice(b"\nHTTP_PROXY=http://changed.example.net:1\n");
     })
     .expect("the file is there");
     let ran = fleet.run(&["apply", "--plan", file, "--yes", "--format", "json"]).expect(3).json();
@@ -172,7 +172,7 @@ fn managed_host(fleet: &Fleet) -> (InstanceId, Arc<Host>) {
             .is_ok_and(|text| String::from_utf8_lossy(&text).contains("\nHTTPS_PROXY=http://10.0.0.131"))
             && host.starts(Service::Ecs) > 0
     };
-    hosts(&fleet).into_iter().find(|(_, host)| managed(host)).expect("some host is managed")
+    hosts(fleet).into_iter().find(|(_, host)| managed(host)).expect("some host is managed")
 }
 
 #[test]

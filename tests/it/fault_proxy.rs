@@ -8,7 +8,7 @@ use std::thread;
 
 /// What happens to a call.
 #[derive(Clone, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It goes through.
     Pass,
     /// The connection breaks before the fleet sees it.
@@ -23,7 +23,7 @@ pub enum Fault {
 
 /// A call on its way.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// Such as `SendCommand`.
     pub operation: &'a str,
     /// Which call of this operation it is, from 1.
@@ -33,7 +33,7 @@ pub struct Call<'a> {
 }
 
 /// Starts the server; it ends with the process. `decide` is asked about each call. Returns what to give to the client.
-pub fn start(fleet: SocketAddr, decide: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) -> String {
+pub(crate) fn start(fleet: SocketAddr, decide: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     let decide = Arc::new(decide);
@@ -104,7 +104,7 @@ fn read_request(client: &TcpStream) -> io::Result<(Vec<String>, String)> {
 }
 
 fn operation(head: &[String], body: &str) -> String {
-    let target = head.iter().find_map(|line| line.to_ascii_lowercase().starts_with("x-amz-target:").then_some(line));
+    let target = head.iter().find(|line| line.to_ascii_lowercase().starts_with("x-amz-target:"));
     let name = match target {
         Some(line) => line.rsplit('.').next(),
         None => body.split('&').find_map(|field| field.strip_prefix("Action=")),

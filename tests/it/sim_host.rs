@@ -1,5 +1,7 @@
 //! The simulated hosts behave like the systems they stand for (proxy-by-os 4, 6, 13, 14).
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
