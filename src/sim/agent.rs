@@ -350,6 +350,7 @@ mod tests {
 
     use std::time::Duration;
 
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::{Machine, Outcome, Reply, Script, StepStatus, combine, prefix, run_document};
@@ -510,5 +511,17 @@ mod tests {
         assert_eq!(combine("y".repeat(2499).as_bytes(), b"").len(), 2499, "what fits stays whole");
         let cut = prefix(long.as_bytes(), 24_000);
         assert!(cut.len() == 24_000 && cut.ends_with("--output truncated--"));
+    }
+
+    proptest! {
+        #[test]
+        fn output_always_fits(out in 0_usize..6000, error in 0_usize..6000) {
+            let (out, error) = ("o".repeat(out), "e".repeat(error));
+            let combined = combine(out.as_bytes(), error.as_bytes());
+            prop_assert!(combined.len() <= 2500);
+            let whole = out.len() + error.len() + 23 < 2500;
+            prop_assert_eq!(!combined.contains("truncated"), whole || (error.is_empty() && out.len() < 2500));
+            prop_assert!(out.is_empty() || combined.starts_with('o'), "the head of stdout survives");
+        }
     }
 }

@@ -187,7 +187,9 @@ pub(crate) fn generate(count: usize, seed: u64, region: &str, now: Time) -> Vec<
             launch_index = 0;
             launched = now.saturating_sub(Duration::from_secs(86_400 + random.next() % (90 * 86_400)));
         }
-        let node = node(&mut random, number, kind, region, (&reservation, launch_index, launched));
+        let last_ping = now.saturating_sub(Duration::from_mins(60 + random.next() % (72 * 60)));
+        let launch = Launch { reservation: &reservation, index: launch_index, at: launched };
+        let node = node(&mut random, number, kind, region, &launch, last_ping.max(launched));
         let ordinals = if kind == Kind::Managed(Platform::AmazonLinux1) { &mut upstart } else { &mut systemd };
         members.push(Member { node, kind, ordinal: *ordinals, seed: random.next() });
         if matches!(kind, Kind::Managed(_)) {
@@ -223,8 +225,15 @@ fn kinds(count: usize) -> Vec<Kind> {
     kinds
 }
 
-fn node(random: &mut Random, number: usize, kind: Kind, region: &str, launch: (&str, u32, Time)) -> Node {
-    let (reservation, launch_index, launched) = launch;
+/// Machines that were started together.
+struct Launch<'a> {
+    reservation: &'a str,
+    index: u32,
+    at: Time,
+}
+
+/// `last_ping` is when those that are silent were last heard of.
+fn node(random: &mut Random, number: usize, kind: Kind, region: &str, launch: &Launch<'_>, last_ping: Time) -> Node {
     let id = format!("i-0{:016x}", random.next());
     let zone = random.weighted(&[('a', 1), ('b', 1), ('c', 1)]);
     // A network a zone, so that addresses stay apart however large the fleet is.
@@ -236,19 +245,19 @@ fn node(random: &mut Random, number: usize, kind: Kind, region: &str, launch: (&
     Node {
         id: InstanceId::parse(&id).expect("invariant: `i-0` and 16 digits is an id"),
         tags,
-        agent: agent(kind, region, launched, &private_ip),
+        agent: agent(kind, region, last_ping, &private_ip),
         ec2: Ec2Record {
-            reservation: reservation.to_owned(),
+            reservation: launch.reservation.to_owned(),
             state: if matches!(kind, Kind::Stopped(_)) { Ec2State::Stopped } else { Ec2State::Running },
             image: image(kind).to_owned(),
             instance_type: if kind == Kind::Windows { "m6i.large" } else { instance_type },
             architecture: if kind == Kind::Windows { "x86_64" } else { architecture },
-            launch_index,
+            launch_index: launch.index,
             private_ip,
             subnet: format!("subnet-0a1b2c3d4e5f6070{zone}"),
             vpc: "vpc-0123456789abcdef0".to_owned(),
             zone,
-            launched,
+            launched: launch.at,
             windows: kind == Kind::Windows,
         },
     }
@@ -286,7 +295,7 @@ fn image(kind: Kind) -> &'static str {
 }
 
 /// What the agent of such a machine reported; names and versions as SSM shows them.
-fn agent(kind: Kind, region: &str, launched: Time, private_ip: &str) -> Option<AgentRecord> {
+fn agent(kind: Kind, region: &str, last_ping: Time, private_ip: &str) -> Option<AgentRecord> {
     let (platform_type, platform_name, platform_version, version) = match kind {
         Kind::Unregistered => return None,
         Kind::Managed(platform) | Kind::Offline(platform) | Kind::Stopped(platform) => match platform {
@@ -304,8 +313,7 @@ fn agent(kind: Kind, region: &str, launched: Time, private_ip: &str) -> Option<A
     };
     Some(AgentRecord {
         online: !matches!(kind, Kind::Offline(_) | Kind::Stopped(_)),
-        // Those that are silent fell silent an hour after they were launched.
-        last_ping: launched + Duration::from_hours(1),
+        last_ping,
         version,
         platform_type,
         platform_name,

@@ -20,7 +20,7 @@ use super::driver;
 use super::fleet::{self, Random};
 use super::host::{Bin, Host, HostSpec};
 use super::wire;
-use super::world::{Time, World};
+use super::world::{Ec2State, Time, World};
 use crate::fleet::{InstanceId, Scope};
 
 /// What to start.
@@ -49,7 +49,7 @@ impl Default for SimOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             scope: Scope { account: "111122223333".to_owned(), region: "eu-central-1".to_owned() },
             consistency: Duration::from_millis(100),
-            proxies: ["10.0.0.131:3128", "10.0.0.132:3128", "proxy.dev.example.com:8080"].map(str::to_owned).to_vec(),
+            proxies: vec!["10.0.0.131:3128".to_owned(), "10.0.0.132:3128".to_owned()],
         }
     }
 }
@@ -226,6 +226,15 @@ impl Sim {
         if let Some(agent) = self.shared.world().node_mut(id.as_str()).and_then(|node| node.agent.as_mut()) {
             agent.online = online;
             agent.last_ping = now;
+        }
+        self.shared.wake();
+    }
+
+    /// Terminates an instance: EC2 still lists it, SSM does not know it any more.
+    pub fn terminate(&self, id: &InstanceId) {
+        if let Some(node) = self.shared.world().node_mut(id.as_str()) {
+            node.ec2.state = Ec2State::Terminated;
+            node.agent = None;
         }
         self.shared.wake();
     }

@@ -62,7 +62,7 @@ pub(crate) enum Ec2State {
     Running,
     /// Down, and can be started again.
     Stopped,
-    /// Gone; shown for a while.
+    /// Gone; EC2 shows it for a while.
     Terminated,
 }
 

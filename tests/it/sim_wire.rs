@@ -479,6 +479,23 @@ fn failures_and_offline_nodes_are_told_apart() {
 }
 
 #[test]
+fn a_terminated_instance_is_listed_and_takes_no_command() {
+    let sim = fleet(3);
+    publish(&sim, "Sample", &["echo hi"]);
+    let gone = sim.instance_ids()[0].clone();
+    sim.terminate(&gone);
+    let terminated = ids(&sim, "&Filter.1.Name=instance-state-name&Filter.1.Value.1=terminated");
+    assert_eq!(terminated, [gone.as_str()]);
+    assert_eq!(online(&sim, "Linux").len(), 2);
+    let (code, message) = refused(
+        &sim,
+        "SendCommand",
+        &json!({"DocumentName": "Sample", "InstanceIds": sim.instance_ids().iter().map(|id| id.as_str()).collect::<Vec<_>>()}),
+    );
+    assert_eq!((code.as_str(), message.contains(gone.as_str())), ("InvalidInstanceId", true));
+}
+
+#[test]
 fn waiting_commands_can_be_cancelled() {
     let sim = fleet(24);
     publish(&sim, "Sample", &["echo hi"]);
@@ -561,7 +578,9 @@ fn calls_are_counted_and_can_be_throttled() {
 
 #[test]
 fn a_dropped_fleet_leaves_nothing_behind() {
-    let sim = fleet(3);
+    // An address of its own: a port that is free again is soon taken by another test.
+    let listen = "127.0.0.87:0".parse().unwrap();
+    let sim = Sim::start(SimOptions { instances: 3, listen, ..SimOptions::default() }).unwrap();
     let (address, host) = (sim.address(), sim.host(&sim.instance_ids()[0]).unwrap());
     let root = host.root().to_owned();
     assert!(root.is_dir());

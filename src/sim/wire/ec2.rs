@@ -280,6 +280,8 @@ fn instance(xml: &mut Xml, scope: &Scope, node: &Node) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::wildcard;
 
     #[test]
@@ -304,6 +306,20 @@ mod tests {
             ("*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
         ] {
             assert_eq!(wildcard(pattern, text), expected, "{pattern} on {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_escaped_text_matches_itself_alone(text in "[a-c*?\\\\]{0,8}", other in "[a-c*?\\\\]{0,8}") {
+            let escaped: String = text
+                .chars()
+                .flat_map(|c| if "*?\\".contains(c) { vec!['\\', c] } else { vec![c] })
+                .collect();
+            prop_assert!(wildcard(&escaped, &text));
+            prop_assert_eq!(wildcard(&escaped, &other), text == other);
+            let (inside, around) = (format!("*{escaped}*"), format!("{other}{text}{other}"));
+            prop_assert!(wildcard(&inside, &around));
         }
     }
 }

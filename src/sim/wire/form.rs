@@ -71,6 +71,8 @@ fn decode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::Form;
 
     #[test]
@@ -83,5 +85,19 @@ mod tests {
         assert_eq!(form.list("Filter.1.Value"), ["a b+ü", "j"]);
         assert_eq!(form.get("Odd"), Some("100%"));
         assert_eq!(form.get("Bad"), Some("%zz"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_comes_back(value in ".{0,20}", name in "[A-Za-z.0-9]{1,10}") {
+            let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let form = Form::parse(&format!("{name}={encoded}"));
+            prop_assert_eq!(form.get(&name), Some(value.as_str()));
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(body in ".{0,60}") {
+            Form::parse(&body);
+        }
     }
 }

@@ -97,6 +97,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+    use proptest::prelude::*;
+
     use super::{BadToken, LastPage, TokenScope};
 
     fn walk(items: &[u32], size: usize, last_page: LastPage) -> Vec<Vec<u32>> {
@@ -140,6 +142,24 @@ mod tests {
             (scope.clone(), &token[..40.min(token.len() - 1)]),
         ] {
             assert_eq!(scope.page(&items, u32::to_string, Some(token), 2, LastPage::MayBeEmpty), Err(BadToken));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pages_are_the_list_cut_in_order(count in 0_u32..40, size in 1_usize..12) {
+            let items: Vec<u32> = (0..count).collect();
+            for last_page in [LastPage::MayBeEmpty, LastPage::HasNoToken] {
+                let pages = walk(&items, size, last_page);
+                prop_assert!(pages.iter().rev().skip(1).all(|page| page.len() == size));
+                prop_assert_eq!(pages.concat(), items.clone());
+            }
+        }
+
+        #[test]
+        fn no_token_makes_it_panic(token in ".{0,80}") {
+            let result = TokenScope::new(7, "List", "{}").page(&[1, 2], u32::to_string, Some(&token), 1, LastPage::MayBeEmpty);
+            prop_assert_eq!(result, Err(BadToken));
         }
     }
 }
