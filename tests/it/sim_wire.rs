@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use proxyfleet::fleet::InstanceId;
 use proxyfleet::sim::{Sim, SimOptions};
 use serde_json::{Value, json};
 
@@ -490,7 +491,7 @@ fn a_terminated_instance_is_listed_and_takes_no_command() {
     let (code, message) = refused(
         &sim,
         "SendCommand",
-        &json!({"DocumentName": "Sample", "InstanceIds": sim.instance_ids().iter().map(|id| id.as_str()).collect::<Vec<_>>()}),
+        &json!({"DocumentName": "Sample", "InstanceIds": sim.instance_ids().iter().map(InstanceId::as_str).collect::<Vec<_>>()}),
     );
     assert_eq!((code.as_str(), message.contains(gone.as_str())), ("InvalidInstanceId", true));
 }
