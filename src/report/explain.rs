@@ -6,9 +6,13 @@ use super::layout::{paint, wrap, wrap_words};
 use super::plan::reach;
 use super::screen::role;
 use super::words::{self, truth};
-use crate::catalog::{ComponentRow, Platform, ValueKind};
-use crate::fleet::{Identity, Instance, Observation, Observed, ObservedSetting, ServiceState, Truth};
+use crate::catalog::{ComponentRow, Platform, Setting, ValueKind};
+use crate::fleet::{
+    ForeignEffect, ForeignSource, Identity, Instance, Observation, Observed, ObservedSetting, Seen, ServiceState, Truth,
+};
 use crate::plan::{Assessment, Reason, Terms};
+
+const IN_SYNC: &str = "in sync";
 
 /// Everything `explain` knows of one instance.
 #[derive(Debug)]
@@ -88,26 +92,51 @@ fn component(out: &mut String, terms: &Terms, row: &ComponentRow, observed: &Obs
         let Some(seen) = observed.setting(row.component, setting.key) else { continue };
         let desired = terms.values.as_ref().map(|values| values.value(setting.rule));
         let (word, style) = state(seen, desired.as_deref(), setting.key.kind(), observed);
-        wrap_words(out, &format!("    {:<12}", setting.key.name()), &paint(style, word), 6, width);
-        for (name, value) in [
-            ("desired", desired.unwrap_or_else(|| "not set by proxyfleet".to_owned())),
-            ("file", truth(&seen.carrier)),
-            ("loaded", truth(&seen.loaded)),
-            ("running", truth(&seen.running)),
-        ] {
-            if value != "-" {
-                let pieces = pieces(&value);
-                wrap(out, &format!("      {name:<8}"), &pieces, 15, width);
+        let heading = format!("    {:<12} {}", setting.key.name(), paint(style, word));
+        match &desired {
+            Some(value) if word == IN_SYNC => wrap(out, &heading, &pieces(value), 6, width),
+            _ => {
+                out.push_str(&heading);
+                out.push('\n');
+                truths(out, desired, seen, width);
             }
         }
+        rivals(out, terms, setting, seen, observed, width);
     }
-    for source in observed.foreign.iter().filter(|source| source.component == row.component) {
+}
+
+/// What is wanted and what is there, a line each.
+fn truths(out: &mut String, desired: Option<String>, seen: &ObservedSetting, width: usize) {
+    for (name, value) in [
+        ("desired", desired.unwrap_or_else(|| "not set by proxyfleet".to_owned())),
+        ("file", truth(&seen.carrier)),
+        ("loaded", truth(&seen.loaded)),
+        ("running", truth(&seen.running)),
+    ] {
+        if value != "-" {
+            wrap(out, &format!("      {name:<8}"), &pieces(&value), 15, width);
+        }
+    }
+}
+
+/// Other sources of the same setting that say something else.
+fn rivals(
+    out: &mut String,
+    terms: &Terms,
+    setting: &Setting,
+    seen: &ObservedSetting,
+    observed: &Observed,
+    width: usize,
+) {
+    let desired = terms.values.as_ref().map(|values| values.value(setting.rule));
+    let agrees = |value: &Seen| desired.as_ref().is_some_and(|desired| value.is(desired, setting.key.kind()));
+    let of_this = |source: &&ForeignSource| (source.component, source.key) == (seen.component, seen.key);
+    for source in observed.foreign.iter().filter(of_this).filter(|source| !agrees(&source.value)) {
         let effect = match source.effect {
-            crate::fleet::ForeignEffect::Overrides => "overrides it with",
-            crate::fleet::ForeignEffect::Inert => "names, without effect,",
+            ForeignEffect::Overrides => "wins with",
+            ForeignEffect::Inert => "has no effect with",
         };
-        let text = format!("{} {effect} {} = {}", source.path, source.key, source.value);
-        wrap_words(out, "    also      ", &text, 14, width);
+        wrap_words(out, "      also    ", &format!("{} {effect} {}", source.path, source.value), 15, width);
     }
 }
 
@@ -132,7 +161,7 @@ fn state(
             .any(|managed| (managed.component, managed.key) == (seen.component, seen.key) && managed.intact);
         return match (ours, &seen.carrier) {
             (true, _) => ("unwanted", role::CHANGE),
-            (false, Truth::Unset) => ("in sync", role::GOOD),
+            (false, Truth::Unset) => (IN_SYNC, role::GOOD),
             (false, _) => ("not ours", role::ATTENTION),
         };
     };
@@ -146,7 +175,7 @@ fn state(
         Truth::Unknown => ("unknown", role::BAD),
         carrier if !right(carrier) => ("different", role::CHANGE),
         _ if !right(&seen.loaded) || !right(&seen.running) => ("stale", role::ATTENTION),
-        _ => ("in sync", role::GOOD),
+        _ => (IN_SYNC, role::GOOD),
     }
 }
 

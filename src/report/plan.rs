@@ -1,7 +1,7 @@
 //! A plan as text: per policy what would change on whom, then restarts and their effect, then who is left out and why,
 //! last the sum.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::layout::{count, paint, some_of, wrap, wrap_words};
 use super::screen::role;
@@ -18,6 +18,9 @@ pub fn plan_text(plan: &Plan, width: usize) -> String {
     let mut out = String::new();
     for index in 0..plan.policies.len() {
         policy(&mut out, plan, index, width);
+    }
+    if !out.is_empty() && !out.ends_with("\n\n") {
+        out.push('\n');
     }
     restarts(&mut out, plan, width);
     pending(&mut out, &plan.pending, width);
@@ -37,19 +40,23 @@ fn policy(out: &mut String, plan: &Plan, index: usize, width: usize) {
         counts.push(format!("{pending} waiting for a restart"));
     }
     wrap_words(out, &paint(role::HEADING, terms.name.as_str()), &counts.join(", "), 2, width);
-    for group in groups {
+    for group in &groups {
         out.push('\n');
         let heading = format!("  {} {}", count(group.instances.len(), "instance"), group.platform);
         out.push_str(&paint(role::CHANGE, &heading));
         out.push('\n');
+        let mut before = None;
         for line in change_lines(group) {
-            line.write(out, width);
+            line.write(out, before != Some(line.component), width);
+            before = Some(line.component);
         }
         group_restarts(out, group, width);
         let names: Vec<String> = group.instances.iter().map(|member| who(&member.id, member.name.as_deref())).collect();
         wrap(out, "    on", &some_of(&names, NAMED), 7, width);
     }
-    out.push('\n');
+    if !groups.is_empty() {
+        out.push('\n');
+    }
 }
 
 fn group_restarts(out: &mut String, group: &Group, width: usize) {
@@ -72,10 +79,13 @@ struct ChangeLine {
 }
 
 impl ChangeLine {
-    fn write(&self, out: &mut String, width: usize) {
+    /// Writes the line; `first` when the line before is not of the same component.
+    fn write(&self, out: &mut String, first: bool, width: usize) {
+        let component = if first { self.component.name() } else { "" };
         let keys: Vec<&str> = self.keys.iter().map(|key| key.name()).collect();
-        let first = format!("    {:<15} {} {}", self.component.name(), keys.join(", "), self.drift);
-        wrap(out, &first, &self.pieces, 6, width);
+        let mut pieces = vec![keys.join(", ")];
+        pieces.extend_from_slice(&self.pieces);
+        wrap(out, &format!("    {component:<15} {:<9}", self.drift), &pieces, 30, width);
     }
 }
 
@@ -181,8 +191,8 @@ fn left_out(out: &mut String, left_out: &[LeftOut], width: usize) {
     out.push_str(&paint(role::HEADING, "Left out"));
     out.push('\n');
     for ((reason, remedy), who) in by_reason {
-        let first = paint(role::ATTENTION, &format!("  {} {reason}:", who.len()));
-        wrap_words(out, &first, &remedy, 4, width);
+        let first = paint(role::ATTENTION, &format!("  {}", who.len()));
+        wrap_words(out, &first, &format!("{reason}: {remedy}"), 4, width);
         wrap(out, "    ", &some_of(&who, usize::MAX), 4, width);
     }
     out.push('\n');
@@ -222,11 +232,9 @@ fn sum(plan: &Plan) -> String {
     if !plan.pending.is_empty() {
         parts.push(format!("{} waiting for a restart", plan.pending.len()));
     }
-    if !plan.left_out.is_empty() {
-        let mut ids: Vec<_> = plan.left_out.iter().map(|left_out| &left_out.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        parts.push(format!("{} left out, wholly or in part", ids.len()));
+    match left_out_wholly(plan) {
+        0 => {}
+        number => parts.push(format!("{number} left out")),
     }
     if plan.untargeted > 0 {
         parts.push(format!("{} without a policy", plan.untargeted));
@@ -237,6 +245,14 @@ fn sum(plan: &Plan) -> String {
     } else {
         paint(role::CHANGE, &format!("Plan: change {}; {rest}.", count(changed, "instance")))
     }
+}
+
+/// How many instances are left out and not counted elsewhere: one that is changed but for a component is counted there.
+fn left_out_wholly(plan: &Plan) -> usize {
+    let changed = plan.groups.iter().flat_map(|group| &group.instances).map(|member| &member.id);
+    let counted: HashSet<&InstanceId> = changed.chain(plan.pending.iter().map(|pending| &pending.id)).collect();
+    let left_out: HashSet<&InstanceId> = plan.left_out.iter().map(|left_out| &left_out.id).collect();
+    left_out.difference(&counted).count()
 }
 
 /// Where the run takes place, before anything happens.

@@ -47,7 +47,7 @@ impl Progress {
                 self.start("applying", total);
             }
             Event::CommandSent { platform, instances, command_id, .. } => {
-                self.line(&format!("  sent to {} on {platform}, command {command_id}", count(*instances, "instance")));
+                self.line(&format!("  command {command_id}: {}, {platform}", count(*instances, "instance")));
             }
             Event::PolicyProgress { done, total, errors, .. } => {
                 self.advance("finished", *done, *total, *errors);

@@ -84,9 +84,9 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             format!("{component} was managed and no longer is"),
             "its settings stay; a policy with `state: absent` takes them away".into(),
         ),
-        Finding::NotOurs { component, .. } => (
-            format!("{component} has proxy settings that proxyfleet did not write"),
-            "they stay; remove them by hand if they should go".into(),
+        Finding::NotOurs { .. } => (
+            "proxy settings that proxyfleet did not write".into(),
+            "they stay, `explain` lists them; remove them by hand if they should go".into(),
         ),
         Finding::Inert { component, path } => {
             (format!("{component}: proxy settings without effect in {path}"), "harmless; remove them by hand".into())

@@ -13,6 +13,8 @@ mod fault_proxy;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod fleet;
 mod policies;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod screens;
 #[cfg(feature = "sim")]
 mod sim_host;
 #[cfg(feature = "sim")]
