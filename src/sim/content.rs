@@ -358,9 +358,9 @@ fn step(declared: &Map<String, Value>) -> Result<Step, ApiError> {
     refuse_unknown(declared, &["action", "name", "precondition", "inputs"], "a step")?;
     let name = text_of(declared, "name").unwrap_or_default();
     let valid = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    // GetCommandInvocation takes no plugin name under four characters.
-    if name.len() < 4 || name.len() > 128 || !valid {
-        return Err(invalid(format!("Step name \"{name}\" must be 4 to 128 letters, digits, `_` or `-`.")));
+    // No source gives a shortest name. GetCommandInvocation takes none under four characters, and says so itself.
+    if name.is_empty() || name.len() > 128 || !valid {
+        return Err(invalid(format!("Step name \"{name}\" must be 1 to 128 letters, digits, `_` or `-`.")));
     }
     let action = text_of(declared, "action").unwrap_or_default();
     if !["aws:runShellScript", "aws:runPowerShellScript"].contains(&action.as_str()) {
@@ -461,7 +461,7 @@ pub(crate) mod tests {
             ("/parameters/Word/default", json!("HELLO"), "InvalidDocumentContent"),
             ("/parameters/Word/maxChars", json!("many"), "InvalidDocumentContent"),
             ("/mainSteps", json!([]), "InvalidDocumentContent"),
-            ("/mainSteps/0/name", json!("abc"), "InvalidDocumentContent"),
+            ("/mainSteps/0/name", json!("a b"), "InvalidDocumentContent"),
             ("/mainSteps/0/action", json!("aws:runRocket"), "InvalidDocumentContent"),
             ("/mainSteps/0/inputs", json!({}), "InvalidDocumentContent"),
             ("/mainSteps/0/inputs/runCommand", json!(["echo {{ Wrod }}"]), "InvalidDocumentContent"),

@@ -39,7 +39,7 @@ fn document(name: &str, script: &str) -> Document {
         "description": "For a test.",
         "mainSteps": [{
             "action": "aws:runShellScript",
-            "name": "say",
+            "name": "speak",
             "precondition": {"StringEquals": ["platformType", "Linux"]},
             "inputs": {"timeoutSeconds": "60", "runCommand": [script]},
         }],
@@ -235,7 +235,7 @@ async fn a_command_is_followed_to_the_results_of_every_instance() {
     for invocation in &results.found {
         assert_eq!(invocation.status, Status::Failed, "{invocation:?}");
         let step = &invocation.steps[0];
-        assert_eq!((step.name.as_str(), step.response_code), ("say", 3));
+        assert_eq!((step.name.as_str(), step.response_code), ("speak", 3));
         assert_eq!(step.stdout.trim_end(), "hello");
         assert!(step.stderr.contains("warning"), "{step:?}");
     }
