@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "aws")]
 use crate::policy::{Diagnostic, SourceFile};
-use crate::report::{diagnostics_text, error_text};
+#[cfg(feature = "aws")]
+use crate::report::diagnostics_text;
+use crate::report::error_text;
 
 /// Why a command could not be carried out. Each has a remedy.
 #[derive(Debug, thiserror::Error)]
@@ -12,33 +15,42 @@ pub(super) enum CliError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     /// A file cannot be written.
+    #[cfg(feature = "aws")]
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     /// A folder without policies.
     #[error("no policy files in {}", path.display())]
     NoPolicies { path: PathBuf },
     /// Mistakes in policies.
+    #[cfg(feature = "aws")]
     #[error("the policies have mistakes")]
     Policies { files: Vec<SourceFile>, diagnostics: Vec<Diagnostic> },
     /// Two policies for the same instances.
+    #[cfg(feature = "aws")]
     #[error("policies conflict:\n{}", conflicts.join("\n"))]
     Conflicts { conflicts: Vec<String> },
     /// Another account than the one that was expected.
+    #[cfg(feature = "aws")]
     #[error("these credentials are for account {found}, not for {expected}; nothing was done")]
     WrongAccount { expected: String, found: String },
     /// A saved plan that cannot be read.
+    #[cfg(feature = "aws")]
     #[error("{}: {source}", path.display())]
     SavedPlan { path: PathBuf, source: crate::plan::saved::SavedPlanError },
     /// A saved plan for another place.
+    #[cfg(feature = "aws")]
     #[error("the plan is for {planned}, this is {here}; nothing was done")]
     WrongScope { planned: String, here: String },
     /// No such instance.
+    #[cfg(feature = "aws")]
     #[error("no instance `{name}` in {scope}")]
     NoInstance { name: String, scope: String },
     /// Several instances with that name.
+    #[cfg(feature = "aws")]
     #[error("several instances are called `{name}`: {}", ids.join(", "))]
     SeveralInstances { name: String, ids: Vec<String> },
     /// A question that nobody can answer.
+    #[cfg(feature = "aws")]
     #[error("nobody is there to confirm: standard input is not a terminal")]
     CannotAsk,
     /// The embedded fleet is for this machine only.
@@ -50,14 +62,15 @@ pub(super) enum CliError {
     #[error("interrupted; nothing was changed")]
     Interrupted,
     /// The demo tells a story, which has no JSON.
-    #[cfg(feature = "sim")]
+    #[cfg(all(feature = "aws", feature = "sim"))]
     #[error("`demo` has no JSON form")]
     DemoHasNoJson,
     /// The embedded fleet did not do what the demo expects of it.
-    #[cfg(feature = "sim")]
+    #[cfg(all(feature = "aws", feature = "sim"))]
     #[error("the embedded fleet did not converge; this is a defect of proxyfleet")]
     DemoDidNotConverge,
     /// Something with the operating system.
+    #[cfg(any(feature = "aws", feature = "sim"))]
     #[error("{doing}: {source}")]
     Io { doing: String, source: std::io::Error },
     /// AWS.
@@ -68,24 +81,35 @@ pub(super) enum CliError {
 
 impl CliError {
     /// What to do about it.
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "sim")),
+        expect(clippy::unnecessary_wraps, reason = "the errors without a remedy are those of the other features")
+    )]
     fn remedy(&self) -> Option<String> {
         let text = match self {
             Self::Read { .. } => "give the path of a policy file or of a folder with policies",
             Self::NoPolicies { .. } => "policies are files named *.yaml or *.yml",
-            Self::Policies { .. } | Self::Io { .. } | Self::Write { .. } => return None,
+            #[cfg(any(feature = "aws", feature = "sim"))]
+            Self::Io { .. } => return None,
             #[cfg(feature = "aws")]
-            Self::Interrupted => return None,
-            #[cfg(feature = "sim")]
-            Self::NotLoopback { .. } => "give a loopback address, such as 127.0.0.1:4570",
+            Self::Policies { .. } | Self::Write { .. } | Self::Interrupted => return None,
+            #[cfg(feature = "aws")]
             Self::Conflicts { .. } => "give one of them another `priority`, or narrow its `targets`",
+            #[cfg(feature = "aws")]
             Self::WrongAccount { .. } | Self::WrongScope { .. } => "check AWS_PROFILE, --profile and --region",
+            #[cfg(feature = "aws")]
             Self::SavedPlan { .. } => "make the plan again with `proxyfleet plan --out FILE`",
+            #[cfg(feature = "aws")]
             Self::NoInstance { .. } => "give an instance id or the value of a Name tag",
+            #[cfg(feature = "aws")]
             Self::SeveralInstances { .. } => "give one of the ids",
+            #[cfg(feature = "aws")]
             Self::CannotAsk => "read the plan, then run again with --yes",
             #[cfg(feature = "sim")]
+            Self::NotLoopback { .. } => "give a loopback address, such as 127.0.0.1:4570",
+            #[cfg(all(feature = "aws", feature = "sim"))]
             Self::DemoHasNoJson => "use `plan --sim --format json` or `apply --sim --format json`",
-            #[cfg(feature = "sim")]
+            #[cfg(all(feature = "aws", feature = "sim"))]
             Self::DemoDidNotConverge => "please report it with the output above",
             #[cfg(feature = "aws")]
             Self::Aws(error) => return Some(error.remedy()),
@@ -95,6 +119,7 @@ impl CliError {
 
     /// The error as it is shown.
     pub(super) fn text(&self, width: usize) -> String {
+        #[cfg(feature = "aws")]
         if let Self::Policies { files, diagnostics } = self {
             return diagnostics_text(files, diagnostics, width);
         }

@@ -101,7 +101,7 @@ fn component(out: &mut String, terms: &Terms, row: &ComponentRow, observed: &Obs
                 truths(out, desired, seen, width);
             }
         }
-        rivals(out, terms, setting, seen, observed, width);
+        rivals(out, terms, *setting, seen, observed, width);
     }
 }
 
@@ -123,7 +123,7 @@ fn truths(out: &mut String, desired: Option<String>, seen: &ObservedSetting, wid
 fn rivals(
     out: &mut String,
     terms: &Terms,
-    setting: &Setting,
+    setting: Setting,
     seen: &ObservedSetting,
     observed: &Observed,
     width: usize,

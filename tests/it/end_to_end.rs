@@ -181,9 +181,14 @@ fn explain_tells_the_policy_and_every_setting() {
     fleet.run(&["apply", "policies/", "--yes"]).expect(0);
     let (id, _) = managed_host(&fleet);
     let ran = fleet.run(&["explain", id.as_str(), "policies/"]).expect(0);
-    for part in
-        ["ecs-production", "policies/ecs-production.yaml", "/etc/ecs/ecs.config", "desired", "running", "In sync."]
-    {
+    for part in [
+        "ecs-production",
+        "policies/ecs-production.yaml",
+        "/etc/ecs/ecs.config",
+        "in sync http://10.0.0.131:3128",
+        "is running",
+        "In sync.",
+    ] {
         assert!(ran.stdout.contains(part), "{part} is told:\n{}", ran.stdout);
     }
     let json = fleet.run(&["explain", id.as_str(), "policies/", "--format", "json"]).expect(0).json();

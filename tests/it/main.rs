@@ -13,6 +13,7 @@ mod fault_proxy;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod fleet;
 mod policies;
+mod readme;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod screens;
 #[cfg(feature = "sim")]
