@@ -135,22 +135,34 @@ impl Attempt {
     }
 }
 
-/// A sentence for the reason words of the apply documents.
+/// A sentence for the reason words of the apply documents (`src/document/sh/apply.sh`).
 fn refusal(reason: &str) -> &str {
     match reason {
         "wrong-platform" => "the document is for another system",
+        "bad-parameters" => "the document does not take these parameters",
         "busy" => "another change is under way on the instance",
+        "interrupted" => "the change was interrupted",
         "preflight-unreachable" => "the proxy cannot be reached from the instance",
         "preflight-refused" => "the proxy refuses the connection",
         "preflight-no-curl" => "the instance has no curl to try the proxy with",
+        "preflight-no-region" => "the instance does not know its region, so there is no endpoint to try the proxy with",
         "conflict" => "another source overrides the setting",
-        "unsupported-content" => "a file cannot be edited safely",
+        "unsupported" => "a file cannot be edited safely",
         "component-absent" => "a component is not installed",
-        "service-not-up" => "a service did not come up with the new setting",
-        "running-mismatch" => "the service does not use the new setting after its restart",
-        "loaded-mismatch" => "the service manager does not load the new setting",
-        "write-failed" => "a file could not be written",
-        "interrupted" => "the change was interrupted",
+        "not-writable" => "a file or folder cannot be written",
+        "write" => "a file could not be put in place",
+        "record" => "proxyfleet's own record on the instance could not be written",
+        "reload" => "the service manager could not load the new setting",
+        "restart-docker" => "docker did not start with the new setting",
+        "restart-ecs" => "ecs did not start with the new setting",
+        "service-not-up" => "a service did not stay up with the new setting",
+        "agent-silent" => "the ECS agent does not answer any more with the new setting",
+        "verify" => "the new setting is not in use after the change",
+        "rollback-files" => "a file could not be put back",
+        "rollback-record" => "proxyfleet's own record could not be put back",
+        "rollback-reload" => "the service manager could not load the old setting",
+        "rollback-docker" => "docker did not come up again",
+        "rollback-ecs" => "ecs did not come up again",
         other => other,
     }
 }

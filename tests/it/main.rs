@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one module an area.
 
+#[cfg(feature = "sim")]
+mod apply_document;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod aws_client;
 #[cfg(feature = "sim")]

@@ -401,8 +401,11 @@ prepare_component() {
         3) refuse_prepared unsupported "$1 $pc_reason $7" ;;
         *) refuse_prepared not-writable "$7" ;;
     esac
-    if has_word "$1" "$OURS" && [ "$4" = header ] && carrier_only_ours "$3" "$pc_temp" "$HEADER"; then
-        rm -f "$pc_temp"
+    # A file that we made goes when nothing of anybody is left in it.
+    if has_word "$1" "$OURS"; then
+        if [ ! -s "$pc_temp" ] || { [ "$4" = header ] && carrier_only_ours "$3" "$pc_temp" "$HEADER"; }; then
+            rm -f "$pc_temp"
+        fi
     fi
 }
 
