@@ -28,7 +28,7 @@ pub const OBSERVE_DOCUMENT: &str = "ProxyFleet-Observe";
 const OBSERVE_TIMEOUT_SECONDS: &str = "60";
 
 /// Seconds that an apply may take: all of its own limits one after the other, a way back included, take less.
-const APPLY_TIMEOUT_SECONDS: &str = "600";
+const APPLY_TIMEOUT_SECONDS: &str = "900";
 
 /// A document ready to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]

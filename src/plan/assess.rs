@@ -110,6 +110,11 @@ fn present_setting(gap: &mut Gap, setting: Setting, desired: &str, seen: &Observ
 }
 
 fn absent(assessment: &mut Assessment, terms: &Terms, row: &ComponentRow, observed: &Observed) {
+    let is_ours = observed.managed.iter().any(|managed| managed.component == row.component);
+    if let Some(blocker) = blocker(row, observed).filter(|_| is_ours) {
+        assessment.obstacles.push(Reason::Component { component: row.component, obstacle: blocker });
+        return;
+    }
     let mut gap = Gap::default();
     let mut stale = false;
     for setting in row.carrier.settings {
@@ -129,11 +134,6 @@ fn absent(assessment: &mut Assessment, terms: &Terms, row: &ComponentRow, observ
         if let Some(service) = row.service.filter(|service| stale && is_active(observed, *service)) {
             push_once(&mut assessment.pending, service);
         }
-        return;
-    }
-    if let Some(blocker) = observed.blockers.iter().find(|blocker| blocker.component == row.component) {
-        let obstacle = Obstacle::Blocked { reason: blocker.reason.clone(), path: blocker.path.clone() };
-        assessment.obstacles.push(Reason::Component { component: row.component, obstacle });
         return;
     }
     close(assessment, terms, row, observed, gap);
@@ -186,8 +186,8 @@ fn obstacle(terms: &Terms, values: &ProxyValues, row: &ComponentRow, observed: &
     {
         return Some(Obstacle::NotInstalled(service));
     }
-    if let Some(blocker) = observed.blockers.iter().find(|blocker| blocker.component == row.component) {
-        return Some(Obstacle::Blocked { reason: blocker.reason.clone(), path: blocker.path.clone() });
+    if let Some(blocker) = blocker(row, observed) {
+        return Some(blocker);
     }
     for setting in row.carrier.settings {
         if let Some(path) = overriding_path(terms, values, row, *setting, observed) {
@@ -200,6 +200,12 @@ fn obstacle(terms: &Terms, values: &ProxyValues, row: &ComponentRow, observed: &
     None
 }
 
+/// Why the carrier cannot be edited.
+fn blocker(row: &ComponentRow, observed: &Observed) -> Option<Obstacle> {
+    let blocker = observed.blockers.iter().find(|blocker| blocker.component == row.component)?;
+    Some(Obstacle::Blocked { reason: blocker.reason.clone(), path: blocker.path.clone() })
+}
+
 /// The file that wins over our carrier with another value, unless the same policy governs that file as well.
 fn overriding_path(
     terms: &Terms,
@@ -210,7 +216,8 @@ fn overriding_path(
 ) -> Option<String> {
     let governed = |path: &str| {
         let rows = observed.platform.table().components.iter();
-        rows.filter(|other| terms.components.contains(&other.component)).any(|other| other.carrier.path == path)
+        rows.filter(|other| terms.components.contains(&other.component) && blocker(other, observed).is_none())
+            .any(|other| other.carrier.path == path)
     };
     let desired = values.value(setting.rule);
     let wins_with_another_value = |value: &Seen| !value.is(&desired, setting.key.kind());

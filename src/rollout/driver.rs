@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use tokio::sync::watch;
 
 use super::observe::{observe, printed};
-use super::{After, Attempt, Event, Next, Queue, Summary, Verdict};
+use super::{After, Attempt, Batch, Event, Next, Queue, Summary, Verdict};
 use crate::aws::{AwsError, Follower, Invocation, PublishedDocument, SendRequest, Sent, Session, Status};
-use crate::catalog::{Component, Platform};
+use crate::catalog::Platform;
 use crate::document::{self, ApplyParameters};
 use crate::fleet::{InstanceId, Observation, parse_apply};
 use crate::plan::{Group, Member, Plan, Terms};
+use crate::policy::DockerRestart;
 
 /// How long an instance may take to fetch an apply command, in seconds.
 const DELIVERY_SECONDS: u32 = 60;
@@ -232,7 +233,7 @@ impl Driver<'_> {
             self.documents.insert(platform, published);
         }
         let ids: Vec<InstanceId> = next.batch.instances.iter().map(|member| member.id.clone()).collect();
-        let parameters = parameters(terms, &next.batch.components).to_map();
+        let parameters = parameters(terms, &next.batch).to_map();
         let comment = format!("proxyfleet run {}, policy {}", self.run_id, terms.name);
         self.session
             .send(&SendRequest {
@@ -294,11 +295,11 @@ impl Driver<'_> {
 }
 
 /// What the document of one command is sent with.
-fn parameters(terms: &Terms, components: &[Component]) -> ApplyParameters {
+fn parameters(terms: &Terms, batch: &Batch) -> ApplyParameters {
     ApplyParameters {
         values: terms.values.clone(),
-        components: components.to_vec(),
-        docker_restart: terms.docker_restart,
+        components: batch.components.clone(),
+        docker_restart: if batch.restarts_docker { terms.docker_restart } else { DockerRestart::Defer },
         preflight: terms.preflight,
         policy: terms.name.clone(),
     }

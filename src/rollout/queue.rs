@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::catalog::{Component, Platform};
+use crate::catalog::{Component, Platform, Service};
 use crate::plan::{Group, Member, Terms};
 
 /// The most instances one command may name (aws-ssm-facts 1).
@@ -15,6 +15,9 @@ pub struct Batch {
     pub platform: Platform,
     /// The components with something to do.
     pub components: Vec<Component>,
+    /// Whether the plan shows a restart of Docker for them. Where it does not, the document must not restart it either,
+    /// whatever the policy allows and the host has come to since.
+    pub restarts_docker: bool,
     /// Who.
     pub instances: Vec<Member>,
 }
@@ -47,13 +50,17 @@ impl Queue {
     pub fn new<'a>(terms: &Terms, groups: impl IntoIterator<Item = &'a Group>) -> Self {
         let mut merged: Vec<Batch> = Vec::new();
         for group in groups {
-            let same =
-                |batch: &&mut Batch| batch.platform == group.platform && batch.components == group.work.components;
+            let restarts_docker = group.work.restarts.contains(&Service::Docker);
+            let same = |batch: &&mut Batch| {
+                (batch.platform, batch.restarts_docker) == (group.platform, restarts_docker)
+                    && batch.components == group.work.components
+            };
             match merged.iter_mut().find(same) {
                 Some(batch) => batch.instances.extend(group.instances.iter().cloned()),
                 None => merged.push(Batch {
                     platform: group.platform,
                     components: group.work.components.clone(),
+                    restarts_docker,
                     instances: group.instances.clone(),
                 }),
             }
@@ -130,11 +137,11 @@ impl Queue {
 }
 
 fn split(batch: Batch) -> Vec<Batch> {
-    let Batch { platform, components, mut instances } = batch;
+    let Batch { platform, components, restarts_docker, mut instances } = batch;
     instances.sort_unstable_by(|left, right| left.id.cmp(&right.id));
     instances
         .chunks(COMMAND_LIMIT)
-        .map(|chunk| Batch { platform, components: components.clone(), instances: chunk.to_vec() })
+        .map(|chunk| Batch { platform, components: components.clone(), restarts_docker, instances: chunk.to_vec() })
         .collect()
 }
 

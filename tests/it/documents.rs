@@ -74,7 +74,7 @@ fn a_document_is_named_by_its_content_and_fits() {
         assert!(document.content.is_ascii(), "{}: every reader takes ASCII the same way", document.name);
         // Room for the longest parameters, which count towards the same limit.
         assert!(
-            document.content.len() < MAX_DOCUMENT_BYTES - 8 * 1024,
+            document.content.len() < MAX_DOCUMENT_BYTES - 4 * 1024,
             "{}: {}",
             document.name,
             document.content.len()

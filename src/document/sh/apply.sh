@@ -140,7 +140,7 @@ bypasses() {
     return "$by_found"
 }
 
-# Sets DECISIONS from the facts and from what is wanted; $1 lists services whose running values must be known.
+# Sets DECISIONS from the facts and from what is wanted; $1 lists services that were restarted. Fails if it cannot.
 #   refuse REASON TEXT           edit COMPONENT LINE-FOR-CARRIER_EDIT
 #   touch COMPONENT w|x KEY      fresh COMPONENT KEY STATE WRITTEN PRIOR-VALUE
 #   record LINE-OF-THE-RECORD    reload
@@ -151,6 +151,11 @@ decide() {
         each_component ask_for
         printf '%s\n' "$FACTS"
     } | awk "$AWK_TEXT$AWK_DECIDE")
+    # An awk that was killed half-way must not look like one that found nothing to do.
+    case $DECISIONS in
+        end | *"${NL}end") [ -n "$FACTS" ] ;;
+        *) return 1 ;;
+    esac
 }
 
 # Prints what is wanted of one component; the arguments are those of each_component.
@@ -194,9 +199,11 @@ AWK_DECIDE='
             }
         }
     }
-    # Whether a process still has a value of ours that it would not get again.
+    function is_proven(c) { return index(" " option["proven"] " ", " " service_of[c] " ") }
+    # Whether a process still has a value of ours that it would not get again. One that was just restarted has its values
+    # from somewhere else, even if they are the same.
     function keeps_ours(c, k, t,   i) {
-        if (state[c, k, t] != "set") return 0
+        if (state[c, k, t] != "set" || is_proven(c)) return 0
         expect(c, k)
         if (expected_state != "unset" && same(kind[c, k], expected, value[c, k, t])) return 0
         for (i = 1; i <= inert[c, k]; i++) if (same(kind[c, k], inert_value[c, k, i], value[c, k, t])) return 0
@@ -212,7 +219,7 @@ AWK_DECIDE='
     }
     function unknown(c, k) {
         return state[c, k, "running"] == "unknown" || \
-            (state[c, k, "running"] == "na" && index(" " option["proven"] " ", " " service_of[c] " "))
+            (state[c, k, "running"] == "na" && is_proven(c))
     }
 
     $1 == "option" { option[$2] = $3 }
@@ -301,7 +308,16 @@ AWK_DECIDE='
             if (c in blocked) refuse("unsupported", c " " blocked[c] " " path[c])
             if (option["state"] == "present" && service_state[service_of[c]] == "absent") refuse("component-absent", c)
         }
-        if (refused) exit
+        # What is not known is no reason to restart anything.
+        for (i = 1; option["proven"] == "" && i <= wants; i++) {
+            c = want_component[i]
+            if (option["state"] == "absent" && !written[c, want_key[i]]) continue
+            if (state[c, want_key[i], "running"] == "unknown") refuse("unreadable", c " " want_key[i])
+        }
+        if (refused) {
+            print "end"
+            exit
+        }
         for (i = 1; i <= wants; i++) {
             if (option["state"] == "present") decide_present(want_component[i], want_key[i])
             else aim_absent(want_component[i], want_key[i])
@@ -309,6 +325,7 @@ AWK_DECIDE='
         if (option["state"] == "absent") for (i = 1; i <= wants; i++) decide_absent(want_component[i], want_key[i])
         if (reload) print "reload"
         for (service in needs) print "restart\t" service
+        print "end"
     }
 '
 
@@ -391,7 +408,8 @@ prepare_component() {
         if [ "$4" = header ]; then
             printf '%s\n' "$HEADER" >"$pc_source"
         else
-            : >"$pc_source"
+            # Not `:`, a special builtin: where it cannot write, the whole shell would end.
+            true >"$pc_source"
         fi
     fi
     pc_reason=$(carrier_edit "$3" "$pc_source" "$WORK/$1.edits" "$pc_temp" 2>/dev/null)
@@ -402,9 +420,10 @@ prepare_component() {
         *) refuse_prepared not-writable "$7" ;;
     esac
     # A file that we made goes when nothing of anybody is left in it.
-    if has_word "$1" "$OURS"; then
+    if has_word "$1" "$OURS" && has_word "$1" "$PREPARED"; then
         if [ ! -s "$pc_temp" ] || { [ "$4" = header ] && carrier_only_ours "$3" "$pc_temp" "$HEADER"; }; then
             rm -f "$pc_temp"
+            REMOVED="$REMOVED $1"
         fi
     fi
 }
@@ -414,6 +433,13 @@ make_folder() {
     [ -n "$1" ] || return 1
     [ ! -d "$1" ] || return 0
     make_folder "${1%/*}" && mkdir "$1" 2>/dev/null && MADE_FOLDERS="$1$NL$MADE_FOLDERS"
+}
+
+# Takes away what an apply that was killed had prepared beside the file of one component; the arguments are those of
+# each_component.
+sweep_component() {
+    resolve_path "$7" || return 0
+    rm -f "$ROOT${RESOLVED%/*}/.${RESOLVED##*/}.proxyfleet".*
 }
 
 # Takes away what was prepared.
@@ -451,14 +477,28 @@ flush_prepared() {
     [ "$#" -eq 0 ] || flush "$@"
 }
 
+# Whether two files hold the same; false if one cannot be read.
+same_bytes() {
+    sb_first=$(sha256sum 2>/dev/null <"$1") && [ "$sb_first" = "$(sha256sum 2>/dev/null <"$2")" ]
+}
+
 # Puts the prepared file of a component in place; the arguments are those of each_component.
 commit_component() {
     has_word "$1" "$PREPARED" || return 0
-    resolve_path "$7" || return 0
+    # What somebody else wrote since we looked must not be lost, nor what a link leads to only now.
+    REASON_TEXT="$7 was changed by somebody else at the same time"
+    resolve_path "$7" || roll_back changed-meanwhile
     cc_target=$ROOT$RESOLVED
     cc_temp=${cc_target%/*}/.${cc_target##*/}.proxyfleet.$$
+    if [ -e "$WORK/$1" ]; then
+        same_bytes "$WORK/$1" "$cc_target" || roll_back changed-meanwhile
+    else
+        [ ! -e "$cc_target" ] || roll_back changed-meanwhile
+    fi
+    [ -e "$cc_temp" ] || has_word "$1" "$REMOVED" || roll_back changed-meanwhile
+    REASON_TEXT=''
     CHANGED="$CHANGED $1"
-    if [ ! -e "$cc_temp" ]; then
+    if has_word "$1" "$REMOVED"; then
         rm -f "$cc_target" || roll_back write
     elif [ -e "$cc_target" ]; then
         mv -f "$cc_temp" "$cc_target" 2>/dev/null || roll_back write
@@ -552,7 +592,7 @@ record_behind() {
             last[$1, $2] = $0
         }
         END { for (i = 1; i <= count; i++) print last[order[i]] }
-    ')
+    ') || return 0
     rb_old=$(cat "$RECORD")
     [ "$rb_now" != "$rb_old" ] || return 0
     if [ -n "$rb_now" ]; then
@@ -596,10 +636,10 @@ restart_needed() {
 
 # Waits until everything is as decided and every service that ran runs again; fails with REASON after the time is over.
 verify() {
-    vf_left=$VERIFY_SECONDS
+    # By the clock: one look can take half a minute where docker hangs.
+    vf_end=$(($(date +%s) + VERIFY_SECONDS))
     while ! verify_once; do
-        [ "$vf_left" -gt 0 ] || return 1
-        vf_left=$((vf_left - 1))
+        [ "$(date +%s)" -lt "$vf_end" ] || return 1
         sleep "$PAUSE"
     done
 }
@@ -611,12 +651,15 @@ verify_once() {
     for vo_service in $RAN; do
         answer STATE "$vo_service"
         REASON=service-not-up REASON_TEXT="$vo_service is $ANSWER"
-        [ "$ANSWER" = active ] || return 1
+        [ "$ANSWER" != active ] || continue
+        # A restart of docker can take ecs down after we looked (proxy-by-os 13.2).
+        ! has_word docker "$RESTARTED" || [ "$vo_service" = docker ] || start_service "$vo_service"
+        return 1
     done
     REASON=agent-silent REASON_TEXT=$INTROSPECTION
     [ "$AGENT_ANSWERED" = no ] || agent_answers || return 1
-    decide "$RESTARTED"
-    REASON=verify
+    REASON=verify REASON_TEXT='it could not be found out'
+    decide "$RESTARTED" || return 1
     REASON_TEXT=''
     PENDING='' NEEDED=''
     each_decision restart note_restart
@@ -635,6 +678,7 @@ restore_component() {
     resolve_path "$7" || RESOLVED=$7
     ro_target=$ROOT$RESOLVED
     if [ -e "$WORK/$1" ]; then
+        ! same_bytes "$WORK/$1" "$ro_target" || return 0
         ro_temp=${ro_target%/*}/.${ro_target##*/}.proxyfleet.$$
         { cp -a "$WORK/$1" "$ro_temp" && flush "$ro_temp" && mv -f "$ro_temp" "$ro_target"; } 2>/dev/null || ROLLBACK=files
     else
@@ -654,7 +698,7 @@ roll_back() {
     each_component restore_component
     discard_prepared
     if [ -e "$WORK/managed" ]; then
-        write_record <"$WORK/managed" || ROLLBACK=record
+        same_bytes "$WORK/managed" "$RECORD" || write_record <"$WORK/managed" || ROLLBACK=record
     else
         rm -f "$RECORD" || ROLLBACK=record
     fi
@@ -666,25 +710,36 @@ roll_back() {
     finish "failed rollback-$ROLLBACK"
 }
 
+# Keeps the names of the services whose files were changed; the arguments are those of each_component.
+note_touched() {
+    ! has_word "$1" "$CHANGED" || TOUCHED="$TOUCHED $2"
+}
+
 # Starts what was restarted once more, with the old settings; sets ROLLBACK to a service that does not come up.
 restart_after_rollback() {
+    TOUCHED=''
+    each_component note_touched
     for ra_service in $SERVICES; do
         has_word "$ra_service" "$RESTARTED" || continue
         forget_failure "$ra_service"
-        restart_service "$ra_service"
-        BODY=${BODY}r\ $ra_service$NL
+        # Where nothing was put back, another restart would only stop the tasks once more.
+        if has_word "$ra_service" "$TOUCHED"; then
+            restart_service "$ra_service"
+            BODY=${BODY}r\ $ra_service$NL
+        elif ran "$ra_service"; then
+            start_service "$ra_service"
+        fi
     done
     [ -n "$RESTARTED" ] || return 0
     ! ran ecs || start_service ecs
-    ra_left=$VERIFY_SECONDS
+    ra_end=$(($(date +%s) + VERIFY_SECONDS))
     while :; do
         ra_down=''
         for ra_service in $RAN; do
             ask_service "$ra_service"
             [ "$STATE" = active ] || ra_down=$ra_service
         done
-        if [ -z "$ra_down" ] || [ "$ra_left" -eq 0 ]; then break; fi
-        ra_left=$((ra_left - 1))
+        if [ -z "$ra_down" ] || [ "$(date +%s)" -ge "$ra_end" ]; then break; fi
         sleep "$PAUSE"
         # A unit that failed too often stays down until it is told otherwise.
         forget_failure "$ra_down"
@@ -703,7 +758,7 @@ note_restarting() {
 
 # Carries the decisions out.
 change() {
-    PREPARED='' OURS=''
+    PREPARED='' OURS='' REMOVED=''
     make_work
     each_decision edit write_edit
     each_decision created note_created
@@ -735,10 +790,14 @@ apply() {
     trap interrupted TERM INT HUP
     (umask 077 && mkdir -p "$HOME_DIR") 2>/dev/null || refuse not-writable "${HOME_DIR#"$ROOT"}"
     take_lock "$LOCK_SECONDS" || refuse busy 'another apply is at work'
+    if [ "$TOOK_OVER" = yes ]; then
+        each_component sweep_component
+        rm -f "$RECORD".new.*
+    fi
     [ "$WANT_STATE:$PREFLIGHT" != present:require ] || preflight
     gather_facts
     find_ran
-    decide ''
+    decide '' || refuse internal 'the state of the host could not be compared'
     each_decision refuse refuse_decision
     each_decision restart note_restart
     each_decision left note_left
@@ -765,12 +824,16 @@ find_ran() {
         [ "$ANSWER" != active ] || RAN="$RAN $fr_service"
     done
     [ -r "$RESTARTING" ] || return 0
+    fr_stopped=no
     while read -r fr_service; do
         if ! ran "$fr_service" && has_word "$fr_service" "$SERVICES"; then
             RAN="$RAN $fr_service"
             NEEDED="$NEEDED $fr_service"
+            fr_stopped=yes
         fi
     done <"$RESTARTING"
+    # Everything runs again: from now on whoever stops a service means it.
+    [ "$fr_stopped" = yes ] || rm -f "$RESTARTING"
 }
 
 apply

@@ -2,6 +2,8 @@
 # folder and renaming the file are atomic, so of several contenders one wins.
 
 LOCK=$HOME_DIR/lock
+# Whether the holder before us died with its work half done.
+TOOK_OVER=no
 
 # Sets LOCK_TOKEN, the name under which the process $1 would hold the lock: its id, its start, this boot.
 lock_token() {
@@ -12,7 +14,7 @@ lock_token() {
         # Field 22 of the line is the twentieth after the name.
         # shellcheck disable=SC2086  # Split into words.
         set -- "$1" $lt_rest
-        shift 20
+        [ $# -le 20 ] || shift 20
         lt_start=${1:-}
     fi
     [ ! -r "$ROOT/proc/sys/kernel/random/boot_id" ] || read -r lt_boot <"$ROOT/proc/sys/kernel/random/boot_id"
@@ -41,14 +43,18 @@ take_lock() {
 # One attempt at the lock.
 try_lock() {
     if mkdir "$LOCK" 2>/dev/null; then
-        : >"$LOCK_FILE"
+        # Not `:`, a special builtin: where it fails, the whole shell would end. Another contender may take the folder away.
+        true 2>/dev/null >"$LOCK_FILE"
         return
     fi
     for tl_file in "$LOCK"/*; do
         # An empty folder is a holder that comes or goes, or that died between two commands.
         [ -e "$tl_file" ] || { rmdir "$LOCK" 2>/dev/null; return 1; }
         holder_lives "${tl_file##*/}" && return 1
-        mv "$tl_file" "$LOCK_FILE" 2>/dev/null && return 0
+        if mv "$tl_file" "$LOCK_FILE" 2>/dev/null; then
+            TOOK_OVER=yes
+            return 0
+        fi
     done
     return 1
 }

@@ -51,6 +51,7 @@ AWK_REPORT='
         head = ""
         if (at = index(value, "://")) {
             head = substr(value, 1, at + 2)
+            sub(/.*@/, "***@", head)
             value = substr(value, at + 3)
         }
         if (value ~ /@/) sub(/.*@/, "***@", value)
