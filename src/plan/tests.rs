@@ -259,6 +259,34 @@ fn absent_takes_away_what_is_ours_and_only_that() {
     assert!(assessment.findings.contains(&not_ours(Component::PackageManager, Key::Proxy)), "never ours");
 }
 
+#[test]
+fn a_carrier_that_cannot_be_edited_is_no_success_under_absent_either() {
+    let mut absent = all();
+    absent.values = None;
+    let blocked = al2().line("b package-manager dangling-link /etc/yum.conf");
+    let ours = blocked.clone().line("m package-manager proxy changed -").assess(&absent);
+    assert_eq!((ours.obstacles.len(), ours.in_sync()), (1, false), "what is ours cannot be taken away");
+    let not_ours = blocked.assess(&absent);
+    assert_eq!(not_ours.obstacles, [], "nothing of ours is in it");
+}
+
+#[test]
+fn a_file_that_the_policy_governs_but_cannot_edit_still_overrides() {
+    let host = al2()
+        .line("f ecs-init HTTP_PROXY overrides $other /etc/ecs/ecs.config")
+        .line("b ecs-agent continued-line /etc/ecs/ecs.config");
+    let left_out: Vec<Component> = host
+        .assess(&all())
+        .obstacles
+        .iter()
+        .map(|reason| match reason {
+            Reason::Component { component, .. } => *component,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(left_out, [Component::EcsAgent, Component::EcsInit]);
+}
+
 fn policy(name: &str, priority: i64, tags: &str) -> String {
     format!(
         "policy: {name}\npriority: {priority}\ntargets:\n  tags: {tags}\nproxy:\n  http: {PROXY}\n  \

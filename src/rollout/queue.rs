@@ -204,6 +204,16 @@ mod tests {
         assert_eq!(queue.into_rest().len(), 60);
     }
 
+    #[test]
+    fn who_is_not_shown_to_restart_docker_never_shares_a_command_with_who_is() {
+        let mut groups = groups(&[(0, 2), (0, 3)]);
+        groups[1].work = Arc::new(Work { restarts: vec![Service::Docker], ..(*groups[1].work).clone() });
+        let mut queue = Queue::new(&terms(Count::Percent(100), Count::Absolute(0)), &groups);
+        let batches: Vec<_> = std::iter::from_fn(|| queue.next_command()).map(|next| next.batch).collect();
+        let sizes: Vec<_> = batches.iter().map(|batch| (batch.restarts_docker, batch.instances.len())).collect();
+        assert_eq!(sizes, [(false, 2), (true, 3)]);
+    }
+
     proptest! {
         #[test]
         fn limits_hold_and_everybody_is_in_exactly_one_place(
