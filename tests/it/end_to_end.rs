@@ -247,7 +247,7 @@ fn ctrl_c_stops_sending_and_the_summary_says_who_is_in_which_state() {
     while fleet.sim.calls().get("SendCommand").copied().unwrap_or_default() < 3 {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let status = std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
+    let status = std::process::Command::new("sh").args(["-c", &format!("kill -INT {pid}")]).status().expect("sh runs");
     assert!(status.success());
     let ran = Ran::of(&child.wait_with_output().expect("it ends")).expect(3);
     assert!(ran.stderr.contains("nothing more is sent"), "{}", ran.stderr);
