@@ -224,15 +224,17 @@ fn template() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A line that counts in `syntax`, so that files are not mostly foreign.
+/// A line that counts in `syntax`, so that files are not mostly foreign; or one that does not for what is around it.
 fn own_line(syntax: Syntax) -> impl Strategy<Value = Vec<u8>> {
-    let form = match syntax {
-        Syntax::EnvFile | Syntax::Ini => "K=V",
-        Syntax::SystemdDropIn => "Environment=\"K=V\"",
-        Syntax::UpstartOverride => "env K=V",
-        Syntax::ShellExport => "export K=V",
+    let (form, around) = match syntax {
+        Syntax::EnvFile => ("K=V", "# c\nK=V"),
+        Syntax::Ini => ("K=V", "K=V\n\n# c\n V"),
+        Syntax::SystemdDropIn => ("Environment=\"K=V\"", "Environment=\"K=V\"\nEnvironment="),
+        Syntax::UpstartOverride => ("env K=V", "pre-start script\nenv K=V\nend script"),
+        Syntax::ShellExport => ("export K=V", "if true; then\nexport K=V\nfi"),
     };
-    (key(), any_value()).prop_map(move |(key, value)| form.replace('K', key.name()).replace('V', &value).into_bytes())
+    (prop_oneof![4 => Just(form), 1 => Just(around)], key(), any_value())
+        .prop_map(|(form, key, value)| form.replace('K', key.name()).replace('V', &value).into_bytes())
 }
 
 fn line(syntax: Syntax) -> impl Strategy<Value = Vec<u8>> {
@@ -286,11 +288,15 @@ fn limits() -> impl Iterator<Item = Case> {
     })
 }
 
+fn first_line(text: &[u8]) -> Vec<u8> {
+    text.split(|&byte| byte == b'\n').next().unwrap_or_default().to_vec()
+}
+
 fn edits(syntax: Syntax) -> impl Strategy<Value = Vec<OwnedEdit>> {
     let edit = prop_oneof![
         6 => (key(), safe_value()).prop_map(|(key, value)| OwnedEdit::Set(key, value)),
         2 => key().prop_map(OwnedEdit::Remove),
-        1 => (key(), prop_oneof![own_line(syntax), line(syntax)]).prop_map(|(key, line)| OwnedEdit::Restore(key, line)),
+        1 => (key(), prop_oneof![own_line(syntax), line(syntax)]).prop_map(|(key, line)| OwnedEdit::Restore(key, first_line(&line))),
     ];
     prop::collection::vec(edit, 1..5)
 }
