@@ -69,6 +69,7 @@ fn blocker(reason: &str) -> &str {
         "unreadable" => "it cannot be read",
         "dangling-link" => "it is a link to nothing",
         "not-a-file" => "it is not a file",
+        "no-section" => "text stands before its first section",
         other => other,
     }
 }

@@ -1,7 +1,7 @@
 //! What the published documents do on a host, with a real shell: what changes, and what must not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ struct Scene {
     host: Host,
     platform: Platform,
     shell: Option<&'static str>,
-    _folder: TempDir,
+    /// A folder whose programs come before the machine's own.
+    programs: Option<PathBuf>,
+    folder: TempDir,
 }
 
 /// Everything in a host's tree by path.
@@ -29,7 +31,7 @@ impl Scene {
         let folder = TempDir::new().expect("a temporary folder");
         let spec = conditions.iter().cloned().fold(HostSpec::new(platform), HostSpec::with);
         let host = Host::create(&folder.path().join("host"), bin(), &spec).expect("a host");
-        Self { host, platform, shell: None, _folder: folder }
+        Self { host, platform, shell: None, programs: None, folder }
     }
 
     fn run(&self, document: &Document, parameters: &BTreeMap<String, Vec<String>>, limit: Duration) -> Finished {
@@ -37,7 +39,19 @@ impl Scene {
         for (name, value) in parameters {
             script = script.replace(&format!("{{{{ {name} }}}}"), &value[0]);
         }
-        self.host.run(script.as_bytes(), &[("PROXYFLEET_WAIT", "3")], self.shell, limit).expect("a shell")
+        let mut environment = vec![("PROXYFLEET_WAIT", "3")];
+        if let Some(programs) = &self.programs {
+            environment.push(("PATH", programs.to_str().expect("text")));
+        }
+        self.host.run(script.as_bytes(), &environment, self.shell, limit).expect("a shell")
+    }
+
+    /// Lets scripts find `program` of the machine, under the name `awk`, before any other awk.
+    fn use_awk(&mut self, program: &Path) {
+        let folder = self.folder.path().join("programs");
+        std::fs::create_dir(&folder).expect("a folder");
+        std::os::unix::fs::symlink(program, folder.join("awk")).expect("a link");
+        self.programs = Some(folder);
     }
 
     fn apply(&self, parameters: &ApplyParameters) -> ApplyReport {
@@ -331,19 +345,25 @@ const GUIDE: &str = "http://10.0.0.131:3128";
 #[test]
 #[expect(clippy::print_stdout, reason = "what was not run is said")]
 fn shells_and_awks_agree() {
-    let installed = |program: &str| std::process::Command::new(program).arg("--help").output().is_ok();
-    for shell in ["dash", "bash --posix", "busybox sh"] {
-        if !installed(shell.split(' ').next().expect("a word")) {
-            println!("not run under {shell}: it is not installed");
+    for (shell, awk) in [("dash", "mawk"), ("bash --posix", "gawk"), ("busybox sh", "busybox")] {
+        let (Some(_), Some(awk)) = (installed(shell.split(' ').next().expect("a word")), installed(awk)) else {
+            println!("not run under {shell} with {awk}: it is not installed");
             continue;
-        }
+        };
         for platform in Platform::ALL {
             let guide = Condition::GuideConfigured { host_port: "10.0.0.131:3128".into() };
             let mut scene = Scene::new(platform, &[guide, Condition::CrlfEcsConfig]);
             scene.shell = Some(shell);
-            follow_the_plan(&scene, &all(), &format!("{platform}, {shell}"));
+            scene.use_awk(&awk);
+            follow_the_plan(&scene, &all(), &format!("{platform}, {shell}, {}", awk.display()));
         }
     }
+}
+
+/// Where a program of the machine is.
+fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 #[test]
