@@ -1,7 +1,11 @@
 //! The integration tests: one binary, one module an area.
 
 #[cfg(feature = "sim")]
+mod apply_crash;
+#[cfg(feature = "sim")]
 mod apply_document;
+#[cfg(feature = "sim")]
+mod apply_script;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod aws_client;
 #[cfg(feature = "sim")]
@@ -16,6 +20,8 @@ mod fault_proxy;
 mod fleet;
 mod policies;
 mod readme;
+#[cfg(feature = "sim")]
+mod scene;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod screens;
 #[cfg(feature = "sim")]

@@ -67,12 +67,13 @@ interrupted() {
 
 # Refuses parameters that the service should not have let through; the agent itself checks patterns only.
 check_parameters() {
-    case $WANT_STATE:$WANT_HTTP:$WANT_HTTPS:$WANT_BYPASS in
-        present:?*:?*:?* | absent:*) ;;
+    case $WANT_STATE in
+        present) if [ -z "$WANT_HTTP" ] || [ -z "$WANT_HTTPS" ] || [ -z "$WANT_BYPASS" ]; then refuse bad-parameters; fi ;;
+        absent) ;;
         *) refuse bad-parameters ;;
     esac
-    case $WANT_STATE:$DOCKER_RESTART:$PREFLIGHT in
-        *:allow:require | *:allow:skip | *:defer:require | *:defer:skip) ;;
+    case $DOCKER_RESTART:$PREFLIGHT in
+        allow:require | allow:skip | defer:require | defer:skip) ;;
         *) refuse bad-parameters ;;
     esac
     REQUESTED='' KNOWN=''
@@ -620,6 +621,9 @@ restart_needed() {
         RESTARTED="$RESTARTED docker"
         REASON=restart-docker REASON_TEXT='docker did not start'
         restart_service docker || return 1
+        ask_service docker
+        REASON=service-not-up REASON_TEXT="docker is $STATE"
+        [ "$STATE" = active ] || return 1
         ran ecs || return 0
         # A restart of docker takes ecs along, on some units only down (proxy-by-os 13.2).
         REASON=restart-ecs REASON_TEXT='ecs did not start'
@@ -737,7 +741,7 @@ restart_after_rollback() {
         ra_down=''
         for ra_service in $RAN; do
             ask_service "$ra_service"
-            [ "$STATE" = active ] || ra_down=$ra_service
+            [ "$STATE" = active ] || [ -n "$ra_down" ] || ra_down=$ra_service
         done
         if [ -z "$ra_down" ] || [ "$(date +%s)" -ge "$ra_end" ]; then break; fi
         sleep "$PAUSE"

@@ -147,6 +147,8 @@ AWK_FACTS='
         print a "\t" b "\t" c "\t" d "\t" e "\t" f "\t" g
     }
     function has_key(key) { return (component SUBSEP key) in kind }
+    # Whether a variable is one of our keys, in the one or the other case.
+    function is_ours(key) { return has_key(key) || (key == tolower(key) && has_key(toupper(key))) }
     function put(truth, key, state, value) {
         truth_state[component, truth, key] = state
         truth_value[component, truth, key] = value
@@ -195,7 +197,7 @@ AWK_FACTS='
         for (i = 1; i <= count; i++) {
             at = index(word[i], "=")
             key = substr(word[i], 1, at - 1)
-            if (!has_key(key)) continue
+            if (!is_ours(key)) continue
             value = substr(word[i], at + 1)
             if (unit) gsub(/%%/, "%", value)
             found[key] = value
@@ -248,6 +250,7 @@ AWK_FACTS='
             for (i = 1; i <= keys[component]; i++) {
                 key = key_name[component, i]
                 if (key in found) add_rival(key, found[key])
+                if (tolower(key) != key && (tolower(key) in found)) add_lower_case(key, rival_path, found[tolower(key)])
             }
         }
         if (section == "carrier" && truth_state[component, "carrier", key_name[component, 1]] == "")
@@ -275,6 +278,14 @@ AWK_FACTS='
         foreign_head[foreigns] = component "\t" key
         foreign_effect[foreigns] = effect
         foreign_tail[foreigns] = rival_kind "\t" rival_path "\t" value
+    }
+
+    # A variable in lower case counts only where the one in upper case is not set (proxy-by-os 11.2).
+    function add_lower_case(key, where, value) {
+        foreigns++
+        foreign_head[foreigns] = component "\t" key
+        foreign_effect[foreigns] = "inert"
+        foreign_tail[foreigns] = "lower-case\t" where "\t" value
     }
 
     /^@@ / {
@@ -314,17 +325,12 @@ AWK_FACTS='
         sub(/^[^ ]* [^ ]* ?/, "", value)
         if (has_key($1)) put("carrier", $1, $2, value)
         else if (has_key(toupper($1)) && $2 != "unset") {
-            rival_kind = "lower-case"
-            rival_path = path[component]
-            foreigns++
-            foreign_head[foreigns] = component "\t" toupper($1)
-            foreign_effect[foreigns] = "inert"
-            foreign_tail[foreigns] = "lower-case\t" rival_path "\t" value
+            add_lower_case(toupper($1), path[component], value)
         }
     }
     section == "loaded" {
         find_assignments($0, 0)
-        for (key in found) put("loaded", key, "set", found[key])
+        for (key in found) if (has_key(key)) put("loaded", key, "set", found[key])
     }
     section == "running" && how == "environment" {
         key = $0
@@ -356,7 +362,7 @@ AWK_FACTS='
         at = index(line, "=")
         key = substr(line, 1, at - 1)
         sub(/[ \t]+$/, "", key)
-        if (!has_key(key)) next
+        if (!is_ours(key)) next
         value = substr(line, at + 1)
         sub(/^[ \t]+/, "", value)
         if (value ~ /^".*"$/ || value ~ /^\047.*\047$/) value = substr(value, 2, length(value) - 2)

@@ -11,6 +11,10 @@ lock_token() {
     if [ -r "$ROOT/proc/$1/stat" ]; then
         IFS= read -r lt_start <"$ROOT/proc/$1/stat"
         lt_rest=${lt_start##*) }
+        case $lt_rest in
+            # A zombie: it can still be signalled, but does nothing any more.
+            Z*) lt_rest='' ;;
+        esac
         # Field 22 of the line is the twentieth after the name.
         # shellcheck disable=SC2086  # Split into words.
         set -- "$1" $lt_rest
