@@ -9,6 +9,7 @@ const FACTS: &str = include_str!("sh/facts.sh");
 const OBSERVE: &str = include_str!("sh/observe.sh");
 const RESTART: &str = include_str!("sh/restart.sh");
 const LOCK: &str = include_str!("sh/lock.sh");
+const DECIDE: &str = include_str!("sh/decide.sh");
 const APPLY: &str = include_str!("sh/apply.sh");
 
 /// The line that the tables of the catalogue take the place of.
@@ -36,7 +37,7 @@ pub(super) fn observe() -> Vec<String> {
 
 /// The lines of the script that applies on one platform.
 pub(super) fn apply(platform: Platform) -> Vec<String> {
-    assemble(&[platform], &[COMMON, CARRIER, SERVICES, FACTS, RESTART, LOCK, APPLY])
+    assemble(&[platform], &[COMMON, CARRIER, SERVICES, FACTS, RESTART, LOCK, DECIDE, APPLY])
 }
 
 /// Joins sources to one script. To fit into a document it goes without blank lines and comments, and each level of
