@@ -18,11 +18,19 @@ pub enum AwsError {
         problem: EndpointProblem,
     },
     /// Nothing says which region to work in.
-    #[error("no AWS region is set")]
-    NoRegion,
+    #[error("no AWS region is set{}", of_profile(profile.as_deref()))]
+    NoRegion {
+        /// The profile that was asked for by name.
+        profile: Option<String>,
+    },
+    /// The region is not the name of one.
+    #[error("`{0}` is not an AWS region: expected a name such as eu-central-1")]
+    BadRegion(String),
     /// No source of credentials had any.
-    #[error("no usable AWS credentials: {detail}")]
+    #[error("no usable AWS credentials{}: {detail}", in_profile(profile.as_deref()))]
     NoCredentials {
+        /// The profile that was asked for by name; then no other source was tried.
+        profile: Option<String>,
         /// What the last source said.
         detail: String,
     },
@@ -121,13 +129,17 @@ impl AwsError {
                     "Point {setting} to a server on this machine such as `proxyfleet sim`, or unset it to use AWS itself."
                 )
             }
-            Self::NoRegion => {
+            Self::NoRegion { .. } | Self::BadRegion(_) => {
                 "Give --region, set AWS_REGION, or set `region` in the profile (~/.aws/config).".to_owned()
             }
-            Self::NoCredentials { .. } => {
-                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile with --profile \
-                 (log in with `aws sso login` first if it uses SSO), or run where there is a task or instance role. \
-                 Tried in this order: environment, profile, web identity, ECS task role, EC2 instance role."
+            Self::NoCredentials { profile: Some(profile), .. } => format!(
+                "Check that ~/.aws/config or ~/.aws/credentials has profile `{profile}`, and log in with \
+                 `aws sso login --profile {profile}` if it uses SSO. A profile named by --profile is the only source tried."
+            ),
+            Self::NoCredentials { profile: None, .. } => {
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile with --profile (log in with \
+                 `aws sso login` first if it uses SSO), or run where there is a task or instance role. Tried in this order: \
+                 environment, profile, web identity, ECS task role, EC2 instance role."
                     .to_owned()
             }
             Self::Call(error) => error.remedy(),
@@ -213,7 +225,7 @@ impl CallError {
             }
             Class::NotFound => "Check the region and the account: what was asked for is not there.".to_owned(),
             Class::Transient => {
-                "Check the network, the proxy variables HTTPS_PROXY and NO_PROXY, and that the endpoint is up, then run again."
+                "Check the network, the name of the region, the proxy variables HTTPS_PROXY and NO_PROXY, and that the endpoint is up, then run again."
                     .to_owned()
             }
             Class::Refused => match self.code.as_deref() {
@@ -253,6 +265,14 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+fn in_profile(profile: Option<&str>) -> String {
+    profile.map_or_else(String::new, |name| format!(" in profile `{name}`"))
+}
+
+fn of_profile(profile: Option<&str>) -> String {
+    profile.map_or_else(String::new, |name| format!(", and profile `{name}` names none or does not exist"))
+}
 
 /// The failure kind of a service's code. Most codes are in no model of the SDK, so they are matched as text
 /// (aws-ssm-facts 2.5, 8).

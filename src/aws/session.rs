@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -25,7 +27,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_mins(1);
 pub struct SessionOptions {
     /// The region; without it the environment, the profile and the instance metadata decide.
     pub region: Option<String>,
-    /// The profile of `~/.aws/config`; without it `AWS_PROFILE`, then `default`.
+    /// The profile of `~/.aws/config`: the credentials are its, whatever the environment holds. Without it credentials of
+    /// the environment come first, then those of `AWS_PROFILE` or `default`.
     pub profile: Option<String>,
     /// A server on this machine that stands in for all of AWS. Other hosts are refused.
     pub endpoint_url: Option<String>,
@@ -63,7 +66,7 @@ impl Session {
     }
 
     async fn connect(config: &SdkConfig, endpoints: Option<&Endpoints>, seed: u64) -> Result<Self, AwsError> {
-        let region = config.region().ok_or(AwsError::NoRegion)?.to_string();
+        let region = region_of(config, None)?.to_string();
         let (mut sts, mut ec2, mut ssm) = (
             aws_sdk_sts::config::Builder::from(config),
             aws_sdk_ec2::config::Builder::from(config),
@@ -135,12 +138,22 @@ async fn service_config(
     if let Some(endpoints) = endpoint::of_profile(&config)? {
         return Ok((loopback_config(options, variable), Some(endpoints)));
     }
-    if config.region().is_none() {
-        return Err(AwsError::NoRegion);
-    }
-    let provider = config.credentials_provider().ok_or_else(|| no_credentials("none are configured"))?;
-    provider.provide_credentials().await.map_err(|error| no_credentials(&causes(&error)))?;
+    let region = region_of(&config, options.profile.as_deref())?;
+    let config = match &options.profile {
+        Some(profile) => config.into_builder().credentials_provider(credentials_of(profile, region)).build(),
+        None => config,
+    };
+    let provider = config.credentials_provider().ok_or_else(|| no_credentials(options, "none are configured"))?;
+    provider.provide_credentials().await.map_err(|error| no_credentials(options, &causes(&error)))?;
     Ok((config, None))
+}
+
+/// The credentials of a profile that was named on the command line, and no others. In the SDK's own search, keys in the
+/// environment win over it: whoever says `--profile test` would act with the keys of production.
+fn credentials_of(profile: &str, region: Region) -> SharedCredentialsProvider {
+    let settings = ProviderConfig::without_region().with_region(Some(region));
+    let provider = ProfileFileCredentialsProvider::builder().configure(&settings).profile_name(profile);
+    SharedCredentialsProvider::new(provider.build())
 }
 
 /// For a server on this machine: nothing is looked up over the network, no proxy is used, and any credentials will do.
@@ -173,6 +186,18 @@ fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build()
 }
 
-fn no_credentials(detail: &str) -> AwsError {
-    AwsError::NoCredentials { detail: detail.to_owned() }
+/// The region. It becomes part of the name of the host that gets our signed requests, so it is checked.
+fn region_of(config: &SdkConfig, profile: Option<&str>) -> Result<Region, AwsError> {
+    let region = config.region().ok_or_else(|| AwsError::NoRegion { profile: profile.map(str::to_owned) })?;
+    let text = region.as_ref();
+    let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.is_empty() || text.len() > 63 || !text.bytes().all(is_fine) || text.starts_with('-') || text.ends_with('-')
+    {
+        return Err(AwsError::BadRegion(text.to_owned()));
+    }
+    Ok(region.clone())
+}
+
+fn no_credentials(options: &SessionOptions, detail: &str) -> AwsError {
+    AwsError::NoCredentials { profile: options.profile.clone(), detail: detail.to_owned() }
 }

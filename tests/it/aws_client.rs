@@ -13,6 +13,7 @@ use proxyfleet::sim::{Sim, SimOptions};
 use serde_json::json;
 
 use crate::fault_proxy::{self, Call, Fault};
+use crate::fleet as processes;
 
 fn fleet(instances: usize) -> Sim {
     Sim::start(SimOptions { instances, seed: 7, ..SimOptions::default() }).expect("a loopback port is free")
@@ -429,6 +430,43 @@ async fn a_cancelled_command_ends() {
     let results = results(&session, &sent).await;
     for invocation in results.found {
         assert_eq!(invocation.status, Status::Cancelled, "{invocation:?}");
+    }
+}
+
+/// Runs `plan` with these variables and this `~/.aws/config`, and no server, and returns the error on one line.
+fn plan_fails(variables: &[(&str, &str)], config: &str, arguments: &[&str]) -> String {
+    let home = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(home.path().join(".aws")).expect("a folder");
+    std::fs::write(home.path().join(".aws/config"), config).expect("a file");
+    let mut command = processes::binary(&["plan", "policies/ecs-production.yaml"]);
+    command.args(arguments).env("HOME", home.path()).envs(variables.iter().copied());
+    let ran = processes::Ran::of(&command.output().expect("the binary runs")).expect(1);
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_missing_or_wrong_setting_is_named_before_anything_is_sent() {
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
+    let region = [("AWS_REGION", "eu-central-1")];
+    let one_service =
+        "[default]\nregion = eu-central-1\nservices = s\n[services s]\nssm =\n  endpoint_url = http://192.0.2.1\n";
+    for (variables, config, arguments, expected) in [
+        (&keys[..], "", &[][..], "no AWS region is set"),
+        (&keys, "", &["--profile", "nope"], "no AWS region is set, and profile `nope` names none or does not exist"),
+        (&keys, "", &["--region", "evil.example/#"], "`evil.example/#` is not an AWS region"),
+        (&region, "", &[], "no usable AWS credentials"),
+        // The keys of the environment must not stand in for a profile that was asked for by name.
+        (&keys, "", &["--region", "eu-central-1", "--profile", "nope"], "no usable AWS credentials in profile `nope`"),
+        (&[("AWS_MAX_ATTEMPTS", "many"), ("AWS_RETRY_MODE", "eager"), region[0]], "", &[], "no usable AWS credentials"),
+        (&[], "[default]\nregion = eu-central-1\nmax_attempts = many\n", &[], "no usable AWS credentials"),
+        (&[("AWS_ENDPOINT_URL", "nonsense"), region[0]], "", &[], "AWS_ENDPOINT_URL cannot be used: it is not a URL"),
+        (&[("AWS_ENDPOINT_URL_SSM", "http://192.0.2.1")], "", &[], "AWS_ENDPOINT_URL_SSM cannot be used"),
+        (&keys, one_service, &[], "`endpoint_url` of SSM in the AWS profile cannot be used"),
+    ] {
+        let error = plan_fails(variables, config, arguments);
+        assert!(error.contains(expected), "{variables:?} {config:?} {arguments:?}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }
 
