@@ -1,6 +1,6 @@
 //! `sim`: serve an embedded fleet, and start one for `--sim`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::args::{Global, Sim as Options};
 use super::error::CliError;
@@ -10,7 +10,7 @@ use crate::sim::{Sim, SimOptions};
 
 /// A loopback address with a port that the system chooses.
 #[cfg(feature = "aws")]
-pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Starts an embedded fleet.
 pub(super) fn start(instances: usize, seed: u64, listen: SocketAddr) -> Result<Sim, CliError> {
