@@ -94,7 +94,7 @@ fn no_rubbish(scene: &Scene) {
 
 #[test]
 fn whatever_moment_an_apply_is_killed_at_the_next_one_finishes_its_work() {
-    for (platform, every) in [(Platform::AmazonLinux2, 1), (Platform::AmazonLinux1, 3)] {
+    for (platform, every) in [(Platform::AmazonLinux2, 2), (Platform::AmazonLinux1, 9)] {
         for step in (1..).step_by(every) {
             let mut steps = Steps::new(Scene::with(platform, [Condition::MissingEcsConfig]), "KILL");
             let pristine = steps.scene.contents();
@@ -121,7 +121,7 @@ fn whatever_moment_an_apply_is_killed_at_the_next_one_finishes_its_work() {
 
 #[test]
 fn whatever_moment_a_removal_is_killed_at_the_next_one_finishes_its_work() {
-    for step in (1..).step_by(2) {
+    for step in (1..).step_by(5) {
         let mut steps = Steps::new(Scene::plain(Platform::AmazonLinux2), "KILL");
         let pristine = steps.scene.contents();
         steps.scene.apply(&present()).changed();
@@ -144,7 +144,7 @@ fn whatever_moment_a_removal_is_killed_at_the_next_one_finishes_its_work() {
 
 #[test]
 fn a_signal_takes_everything_back_or_comes_too_late() {
-    for step in (1..).step_by(2) {
+    for step in (1..).step_by(3) {
         let mut steps = Steps::new(Scene::with(Platform::AmazonLinux2023, [old()]), "TERM");
         let before = steps.scene.contents();
         let (text, reached) = steps.apply_until(step, &present());

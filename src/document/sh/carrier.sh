@@ -1,21 +1,10 @@
 # Reading and editing of carrier files. The specification is src/catalog/carrier; a property test holds the two equal.
 # Values reach awk through the environment and through files, never as program text and never with -v.
 
-# One program for all functions. The carrier comes on standard input, NUL bytes shown as \001, closed by \002 and a newline,
-# so that a missing final newline and a broken read are both seen. Exit: 0 and 1 as the mode says, 2 failure, 3 unsupported.
-CARRIER_AWK='
+# What the awk programs of all scripts know of lists.
+LIST_AWK='
 function ltrim(s) { sub(/^[ \t]+/, "", s); return s }
 function trim(s) { sub(/[ \t]+$/, "", s); return ltrim(s) }
-function has(s, set,   i) {
-  for (i = length(s); i > 0; i--) if (index(set, substr(s, i, 1))) return 1
-  return 0
-}
-function unsupported(reason) {
-  if (mode == "read") reason = "unsupported " reason
-  if (mode == "read" || mode == "edit") print reason
-  exit 3
-}
-
 # The normal form of a list: lower case, sorted, each entry once.
 function normal(list,   count, entries, sorted, m, i, j, k, e) {
   count = split(list, entries, ","); m = 0
@@ -32,6 +21,20 @@ function normal(list,   count, entries, sorted, m, i, j, k, e) {
   return e
 }
 function same(kind, a, b) { return (a "") == (b "") || (kind == "list" && normal(a) == normal(b)) }
+'
+
+# One program for all functions. The carrier comes on standard input, NUL bytes shown as \001, closed by \002 and a newline,
+# so that a missing final newline and a broken read are both seen. Exit: 0 and 1 as the mode says, 2 failure, 3 unsupported.
+CARRIER_AWK='
+function has(s, set,   i) {
+  for (i = length(s); i > 0; i--) if (index(set, substr(s, i, 1))) return 1
+  return 0
+}
+function unsupported(reason) {
+  if (mode == "read") reason = "unsupported " reason
+  if (mode == "read" || mode == "edit") print reason
+  exit 3
+}
 
 # Reads the carrier into T (texts) and E (endings), n lines, style the ending of new lines.
 function load(   s, i, size) {
@@ -250,7 +253,6 @@ function edit(verb, key, rest,   kind, keep) {
 BEGIN {
   mode = ENVIRON["CARRIER_MODE"]; syntax = ENVIRON["CARRIER_SYNTAX"]; arg = ENVIRON["CARRIER_ARG"] ""
   if (mode == "normal") { print normal(arg); exit }
-  if (mode == "same") exit !same("list", arg, ENVIRON["CARRIER_OUT"])
   load()
   if (mode == "only") {
     for (i = 1; i <= n; i++) { t = trim(T[i]); if (t != "" && t != "[Service]" && t != arg) exit 1 }
@@ -288,7 +290,7 @@ carrier_run() {
   carrier_in=$3
   [ -e "$carrier_in" ] || carrier_in=/dev/null
   { tr '\000' '\001' <"$carrier_in" && printf '\002\n'; } 2>/dev/null |
-    CARRIER_MODE=$1 CARRIER_SYNTAX=$2 CARRIER_ARG=$4 CARRIER_OUT=${5-} LC_ALL=C awk "$CARRIER_AWK"
+    CARRIER_MODE=$1 CARRIER_SYNTAX=$2 CARRIER_ARG=$4 CARRIER_OUT=${5-} LC_ALL=C awk "$LIST_AWK$CARRIER_AWK"
 }
 
 # carrier_read SYNTAX FILE KEY...: for each key a line "KEY set VALUE", "KEY malformed VALUE" or "KEY unset"; or
@@ -320,8 +322,5 @@ carrier_only_ours() { carrier_run only "$1" "$2" "$3"; }
 # list_normal [LIST]: prints the normal form of LIST, or of the line on standard input.
 list_normal() {
   [ $# -gt 0 ] || { IFS= read -r carrier_list || :; set -- "$carrier_list"; }
-  CARRIER_MODE=normal CARRIER_ARG=$1 LC_ALL=C awk "$CARRIER_AWK" </dev/null
+  CARRIER_MODE=normal CARRIER_ARG=$1 LC_ALL=C awk "$LIST_AWK$CARRIER_AWK" </dev/null
 }
-
-# list_same A B: status 0 when both lists have the same normal form.
-list_same() { CARRIER_MODE=same CARRIER_ARG=$1 CARRIER_OUT=$2 LC_ALL=C awk "$CARRIER_AWK" </dev/null; }

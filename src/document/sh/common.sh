@@ -60,33 +60,9 @@ printable() {
     tr -c '\n -~' '?'
 }
 
-# awk functions for lists and for fields separated by tabs.
+# An awk function for fields separated by tabs.
 # shellcheck disable=SC2016  # A program for awk.
 AWK_TEXT='
-    # The canonical form of a bypass list: trimmed, lower case, sorted, each entry once, none empty.
-    function normal(list,   parts, count, i, j, entry, sorted, total, text) {
-        count = split(tolower(list), parts, ",")
-        total = 0
-        for (i = 1; i <= count; i++) {
-            entry = parts[i]
-            gsub(/^[ \t]+|[ \t]+$/, "", entry)
-            if (entry == "") continue
-            for (j = total; j >= 1 && sorted[j] > entry; j--) sorted[j + 1] = sorted[j]
-            if (j >= 1 && sorted[j] == entry) {
-                for (; j < total; j++) sorted[j + 1] = sorted[j + 2]
-                continue
-            }
-            sorted[j + 1] = entry
-            total++
-        }
-        text = ""
-        for (i = 1; i <= total; i++) text = text (i > 1 ? "," : "") sorted[i]
-        return text
-    }
-    # Whether two values mean the same.
-    function same(kind, left, right) {
-        return (left "") == (right "") || (kind == "list" && normal(left) == normal(right))
-    }
     # What follows the first `count` tabs of a text.
     function tail(text, count) {
         for (; count > 0; count--) text = substr(text, index(text, "\t") + 1)

@@ -10,7 +10,7 @@ decide() {
         printf 'option\tstate\t%s\noption\tpolicy\t%s\noption\tproven\t%s\n' "$WANT_STATE" "$POLICY" "$1"
         each_component ask_for
         printf '%s\n' "$FACTS"
-    } | awk "$AWK_TEXT$AWK_DECIDE")
+    } | awk "$LIST_AWK$AWK_TEXT$AWK_DECIDE")
     # An awk that was killed half-way must not look like one that found nothing to do.
     case $DECISIONS in
         end | *"${NL}end") [ -n "$FACTS" ] ;;

@@ -15,7 +15,7 @@ RECORD=$HOME_DIR/managed
 #   record LINE-OF-THE-RECORD
 gather_facts() {
     ask_services
-    FACTS=$(emit_sections | awk "$AWK_TEXT$AWK_FACTS")
+    FACTS=$(emit_sections | awk "$AWK_FACTS")
 }
 
 # Prints the sections that AWK_FACTS reads.

@@ -14,7 +14,7 @@ observe() {
 
 # Prints FACTS as a report, with values of more than $1 bytes replaced by a digest.
 report_facts() {
-    printf '%s\n' "$FACTS" | LONGEST=$1 REPORT_PLATFORM=$PLATFORM awk "$AWK_TEXT$AWK_REPORT" |
+    printf '%s\n' "$FACTS" | LONGEST=$1 REPORT_PLATFORM=$PLATFORM awk "$LIST_AWK$AWK_TEXT$AWK_REPORT" |
         while IFS= read -r rf_line; do
             case $rf_line in
                 '@digest '*)
