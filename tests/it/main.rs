@@ -18,6 +18,8 @@ mod end_to_end;
 mod fault_proxy;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod fleet;
+#[cfg(feature = "sim")]
+mod observe_script;
 mod policies;
 mod readme;
 #[cfg(feature = "sim")]

@@ -141,7 +141,7 @@ impl Scene {
         // Later ones win.
         let mut environment = vec![("PROXYFLEET_WAIT", "1")];
         environment.extend(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        self.host.run(script.as_bytes(), &environment, self.shell, Duration::from_secs(120)).unwrap()
+        self.host.run(script.as_bytes(), &environment, self.shell, Duration::from_mins(2)).unwrap()
     }
 
     /// What the observe document prints.
