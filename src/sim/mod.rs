@@ -12,6 +12,7 @@ mod driver;
 mod fleet;
 pub mod host;
 mod server;
+pub mod windows;
 mod wire;
 mod world;
 

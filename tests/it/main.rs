@@ -32,6 +32,8 @@ mod sim_host;
 mod sim_wire;
 mod tidy;
 #[cfg(feature = "sim")]
+mod winhost;
+#[cfg(feature = "sim")]
 mod wire_client;
 
 /// A file without its `mod` line would be tests that never run.

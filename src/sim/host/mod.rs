@@ -33,6 +33,7 @@ use std::time::Duration;
 
 pub use bin::Bin;
 pub use look::{Entry, Snapshot};
+pub(crate) use run::run as run_command;
 pub use run::{Finished, OUTPUT_LIMIT_BYTES};
 pub use spec::{Condition, DockerVersion, EcsUnit, Fault, FaultWhen, HostSpec, ProxyAnswer};
 

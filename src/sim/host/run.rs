@@ -41,7 +41,7 @@ pub(super) fn write_script(path: &Path, script: &[u8]) -> io::Result<()> {
 /// Runs `command` in a process group of its own and waits until it and everybody who holds its output have ended, or
 /// until `timeout` has passed: then the whole group is killed. A background child that keeps the output open holds the
 /// step, as it does with the agent.
-pub(super) fn run(mut command: Command, timeout: Duration) -> io::Result<Finished> {
+pub(crate) fn run(mut command: Command, timeout: Duration) -> io::Result<Finished> {
     let deadline = Instant::now() + timeout;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = {

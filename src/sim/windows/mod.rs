@@ -1,0 +1,5 @@
+//! Windows container instances.
+
+mod winhost;
+
+pub use winhost::{RealHost, ServerVersion, WhyNot, Winhost};
