@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use proxyfleet::catalog::{Platform, ProxyValues};
+use proxyfleet::catalog::{Component, Platform, ProxyValues};
 use proxyfleet::fleet::{Identity, Instance, InstanceId, Observation, Reach, Scope, parse_observe};
 use proxyfleet::plan::{build, resolve};
 use proxyfleet::policy::{PolicySet, SourceFile, load};
@@ -83,7 +83,7 @@ fn instances() -> Vec<Instance> {
             Instance {
                 id: InstanceId::parse(&format!("i-{number:017x}")).expect("seventeen digits"),
                 tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-                identity: Identity::Known(Platform::ALL[number % 3]),
+                identity: Identity::Known(Platform::ALL[number % Platform::ALL.len()]),
                 reach: if number % 50 == 0 { Reach::Offline { last_ping: Some(1_760_000_000) } } else { Reach::Online },
             }
         })
@@ -112,7 +112,13 @@ fn report(platform: Platform, number: usize) -> String {
             writeln!(text, "= {place} {}", values.value(setting.rule)).expect("string");
             let carrier = if number % 11 == place { "-".to_owned() } else { place.to_string() };
             let loaded = if row.loaded { place.to_string() } else { ".".to_owned() };
-            let running = if row.service.is_some() { place.to_string() } else { ".".to_owned() };
+            let running = if row.component == Component::SsmAgent {
+                "?".to_owned()
+            } else if row.service.is_some() {
+                place.to_string()
+            } else {
+                ".".to_owned()
+            };
             writeln!(body, "k {} {} {carrier} {loaded} {running}", row.component, setting.key).expect("string");
         }
     }

@@ -14,8 +14,8 @@ mod value;
 use std::fmt;
 
 pub use value::{
-    ALWAYS_BYPASSED, DOCKER_SOCKET, MAX_BYPASS_CHARS, NO_PROXY_PATTERN, PROXY_URL_PATTERN, ProxyValues, ValueKind,
-    ValueRule, is_no_proxy, is_proxy_url, normalise_list,
+    ALWAYS_BYPASSED, DOCKER_PIPE, DOCKER_SOCKET, Dialect, MAX_BYPASS_CHARS, NO_PROXY_PATTERN, PROXY_URL_PATTERN,
+    ProxyValues, ValueKind, ValueRule, is_no_proxy, is_proxy_url, normalise_list,
 };
 
 /// What a managed node runs, as far as proxyfleet can manage it.
@@ -27,11 +27,16 @@ pub enum Platform {
     AmazonLinux2,
     /// Amazon Linux 2023: systemd 252, dnf.
     AmazonLinux2023,
+    /// Windows Server 2016, 2019, 2022 and 2025.
+    Windows,
 }
 
 impl Platform {
     /// Every platform, in the order in which screens list them.
-    pub const ALL: [Self; 3] = [Self::AmazonLinux1, Self::AmazonLinux2, Self::AmazonLinux2023];
+    pub const ALL: [Self; 4] = [Self::AmazonLinux1, Self::AmazonLinux2, Self::AmazonLinux2023, Self::Windows];
+
+    /// Those on which shell scripts run.
+    pub const LINUX: [Self; 3] = [Self::AmazonLinux1, Self::AmazonLinux2, Self::AmazonLinux2023];
 
     /// The word used in policies, reports and on screen.
     pub const fn name(self) -> &'static str {
@@ -46,13 +51,7 @@ impl Platform {
     /// The platform behind what SSM calls `PlatformName` and `PlatformVersion`; `None` for a system that is not supported.
     pub fn from_ssm(name: &str, version: &str) -> Option<Self> {
         let name = name.trim().to_ascii_lowercase();
-        if !name.starts_with("amazon linux") {
-            return None;
-        }
-        Self::ALL.into_iter().find(|platform| {
-            let known = platform.table().os_version;
-            version == known || version.strip_prefix(known).is_some_and(|rest| rest.starts_with('.'))
-        })
+        Self::ALL.into_iter().find(|platform| platform.table().system.is(&name, version))
     }
 
     /// Everything the catalogue knows of this platform.
@@ -61,6 +60,7 @@ impl Platform {
             Self::AmazonLinux1 => &platforms::amazon_linux_1::TABLE,
             Self::AmazonLinux2 => &platforms::amazon_linux_2::TABLE,
             Self::AmazonLinux2023 => &platforms::amazon_linux_2023::TABLE,
+            Self::Windows => &platforms::windows::TABLE,
         }
     }
 
@@ -87,11 +87,20 @@ pub enum Component {
     Docker,
     /// yum or dnf.
     PackageManager,
+    /// Environment variables of the whole machine, which every service on it inherits: the way of the ECS guide on Windows.
+    MachineEnvironment,
+    /// The SSM agent, through which everything is done.
+    SsmAgent,
 }
 
 impl Component {
     /// Every component, in the order in which screens list them.
-    pub const ALL: [Self; 4] = [Self::EcsAgent, Self::EcsInit, Self::Docker, Self::PackageManager];
+    pub const ALL: [Self; 6] =
+        [Self::EcsAgent, Self::EcsInit, Self::Docker, Self::PackageManager, Self::MachineEnvironment, Self::SsmAgent];
+
+    /// Those that a policy can name.
+    pub const IN_POLICIES: [Self; 5] =
+        [Self::EcsAgent, Self::EcsInit, Self::Docker, Self::PackageManager, Self::MachineEnvironment];
 
     /// The word used in policies, reports and on screen.
     pub const fn name(self) -> &'static str {
@@ -100,12 +109,23 @@ impl Component {
             Self::EcsInit => "ecs-init",
             Self::Docker => "docker",
             Self::PackageManager => "package-manager",
+            Self::MachineEnvironment => "machine-environment",
+            Self::SsmAgent => "ssm-agent",
         }
     }
 
     /// The component called `name` in a policy or a report.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|component| component.name() == name)
+    }
+
+    /// What a policy may do with it.
+    pub const fn scope(self) -> ComponentScope {
+        match self {
+            Self::EcsAgent | Self::EcsInit | Self::Docker | Self::PackageManager => ComponentScope::Default,
+            Self::MachineEnvironment => ComponentScope::OptIn,
+            Self::SsmAgent => ComponentScope::ObservedOnly,
+        }
     }
 }
 
@@ -167,19 +187,23 @@ impl fmt::Display for Key {
 pub enum Service {
     /// The Docker daemon. Its restart kills every task on the host unless live-restore is on (proxy-by-os 6.4).
     Docker,
-    /// ecs-init together with the agent container it creates. Its restart leaves tasks alone (proxy-by-os 4.4).
+    /// The ECS agent: on Linux ecs-init together with the agent container it creates, on Windows the service `AmazonECS`. Its
+    /// restart leaves tasks alone (proxy-by-os 4.4).
     Ecs,
+    /// The SSM agent. It is looked at, not restarted.
+    SsmAgent,
 }
 
 impl Service {
     /// Every service, in the safe order of restarts (proxy-by-os 13.4).
-    pub const ALL: [Self; 2] = [Self::Docker, Self::Ecs];
+    pub const ALL: [Self; 3] = [Self::Docker, Self::Ecs, Self::SsmAgent];
 
-    /// The name of the unit or job, in scripts, reports and on screen.
+    /// The word in reports and on screen; on Linux the name of the unit or job as well.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
             Self::Ecs => "ecs",
+            Self::SsmAgent => "ssm-agent",
         }
     }
 
@@ -207,14 +231,55 @@ pub struct PlatformTable {
     pub name: &'static str,
     /// The name for people.
     pub title: &'static str,
-    /// `VERSION_ID` of `/etc/os-release`, and `PlatformVersion` of SSM (proxy-by-os 2.4, S7). `ID` is `amzn` on all of them.
-    pub os_version: &'static str,
+    /// How it is told from other systems.
+    pub system: System,
     /// The suffix of the apply document's name: `ProxyFleet-Apply-<suffix>`.
     pub document_suffix: &'static str,
     /// How services are asked about and restarted.
     pub init: Init,
+    /// The services, in the order of [`Service::ALL`], with the names that the service manager has for them.
+    pub services: &'static [(Service, &'static str)],
     /// The components, in the order of [`Component::ALL`].
     pub components: &'static [ComponentRow],
+}
+
+impl PlatformTable {
+    /// The name that the service manager has for `service`; its own word where the platform does not have it.
+    pub fn service_name(&self, service: Service) -> &'static str {
+        self.services.iter().find(|(known, _)| *known == service).map_or(service.name(), |(_, name)| name)
+    }
+}
+
+/// How a system is told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// `ID=amzn` in `/etc/os-release` and `Amazon Linux` in SSM (proxy-by-os 2.4, S7).
+    AmazonLinux {
+        /// `VERSION_ID` of `/etc/os-release`, and `PlatformVersion` of SSM.
+        version: &'static str,
+    },
+    /// Windows Server: `Microsoft Windows Server` in SSM.
+    WindowsServer {
+        /// The year of each release with its build number, which SSM shows as `10.0.BUILD` and the registry as
+        /// `CurrentBuildNumber`.
+        releases: &'static [(&'static str, &'static str)],
+    },
+}
+
+impl System {
+    /// Whether this is what SSM calls `name` (in lower case) with this `version`.
+    fn is(self, name: &str, version: &str) -> bool {
+        match self {
+            Self::AmazonLinux { version: known } => {
+                name.starts_with("amazon linux")
+                    && (version == known || version.strip_prefix(known).is_some_and(|rest| rest.starts_with('.')))
+            }
+            Self::WindowsServer { releases } => {
+                let build = version.strip_prefix("10.0.").map(|rest| rest.split('.').next().unwrap_or(rest));
+                name.starts_with("microsoft windows server") && releases.iter().any(|(_, known)| build == Some(*known))
+            }
+        }
+    }
 }
 
 /// The init system of a platform.
@@ -224,6 +289,8 @@ pub enum Init {
     Systemd,
     /// upstart for `ecs` (`initctl`), sysvinit for `docker` (`service`).
     Upstart,
+    /// The service control manager of Windows.
+    ServiceManager,
 }
 
 impl Init {
@@ -232,6 +299,7 @@ impl Init {
         match self {
             Self::Systemd => "systemd",
             Self::Upstart => "upstart",
+            Self::ServiceManager => "service-manager",
         }
     }
 }
@@ -243,8 +311,11 @@ pub struct ComponentRow {
     pub component: Component,
     /// The service that must start again before a change counts; `None` where the file is read at each run.
     pub service: Option<Service>,
-    /// The file that carries its proxy.
+    /// What carries its proxy.
     pub carrier: Carrier,
+    /// What carries it where Docker is older than 23 and does not know `proxies` in its `daemon.json`; `None` where
+    /// there is no choice.
+    pub fallback: Option<Carrier>,
     /// Whether the service manager keeps a loaded view of the carrier that can differ from the file.
     pub loaded: bool,
     /// How to ask the running process.
@@ -253,10 +324,28 @@ pub struct ComponentRow {
     pub rivals: &'static [Rival],
 }
 
-/// A file that holds settings of one component.
-#[derive(Debug)]
+impl ComponentRow {
+    /// The carrier at `path`, of those that the component can have.
+    pub fn carrier_at(&self, path: &str) -> Option<&Carrier> {
+        std::iter::once(&self.carrier).chain(&self.fallback).find(|carrier| carrier.path == path)
+    }
+}
+
+/// What a policy may do with a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComponentScope {
+    /// Governed by every policy that does not say otherwise.
+    Default,
+    /// Governed only by policies that name it.
+    OptIn,
+    /// Looked at and told of, never written.
+    ObservedOnly,
+}
+
+/// A file, or a place in the registry, that holds settings of one component.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Carrier {
-    /// Absolute path on the instance.
+    /// Absolute path on the instance; in the registry the path of the value, or of the key where each setting is a value.
     pub path: &'static str,
     /// How the file is written.
     pub syntax: carrier::Syntax,
@@ -268,7 +357,7 @@ pub struct Carrier {
 }
 
 /// One key in a carrier and the rule for its value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The key.
     pub key: Key,
@@ -285,6 +374,12 @@ pub enum RunningProbe {
     ProcessEnvironment,
     /// `docker info`: what the daemon uses, all of its sources merged.
     DockerInfo,
+    /// proxyfleet's own note of the values with which it last saw the service start. Windows shows nobody the environment
+    /// of another process (proxy-by-os 8.4), but a service starts with what the registry says, so the note holds as long as
+    /// the carrier has not changed.
+    StartRecord,
+    /// A process runs, and nothing tells what it has.
+    Hidden,
     /// Nothing runs; the file is read at each use.
     None,
 }
@@ -296,6 +391,8 @@ impl RunningProbe {
             Self::AgentContainer => "container",
             Self::ProcessEnvironment => "process",
             Self::DockerInfo => "docker-info",
+            Self::StartRecord => "start-record",
+            Self::Hidden => "hidden",
             Self::None => "none",
         }
     }
@@ -304,7 +401,7 @@ impl RunningProbe {
 /// Another place that can set the same variables.
 #[derive(Debug)]
 pub struct Rival {
-    /// A file, or a folder of `*.conf` files where [`RivalKind::DropIns`].
+    /// A file, a place in the registry, or a folder of `*.conf` files where [`RivalKind::DropIns`].
     pub path: &'static str,
     /// How it is read.
     pub kind: RivalKind,
@@ -323,6 +420,14 @@ pub enum RivalKind {
     DaemonJson,
     /// `DefaultEnvironment=` of the service manager: reaches every unit, loses against the unit's own (proxy-by-os 9.4).
     DefaultEnvironment,
+    /// The `Environment` of a Windows service that has another carrier: loses against it (proxy-by-os 8.3).
+    ServiceEnvironment,
+    /// Environment variables of the machine or of LocalSystem: every service inherits them, its own carrier wins
+    /// (proxy-by-os 8.1).
+    MachineVariables,
+    /// The command line of a Windows service: an option of Docker that `daemon.json` sets as well keeps Docker from starting
+    /// (proxy-by-os 18).
+    CommandLine,
 }
 
 impl RivalKind {
@@ -334,6 +439,9 @@ impl RivalKind {
             Self::InertExports => "inert-exports",
             Self::DaemonJson => "daemon-json",
             Self::DefaultEnvironment => "default-environment",
+            Self::ServiceEnvironment => "service-environment",
+            Self::MachineVariables => "machine-variables",
+            Self::CommandLine => "command-line",
         }
     }
 }

@@ -9,13 +9,16 @@ pub const ALWAYS_BYPASSED: [&str; 2] = ["169.254.169.254", "169.254.170.2"];
 /// The entry that the ECS agent's documentation asks for on Linux (proxy-by-os S17).
 pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
+/// The entry that the ECS agent's documentation asks for on Windows (proxy-by-os S17).
+pub const DOCKER_PIPE: &str = r"\\.\pipe\docker_engine";
+
 /// What a document parameter with a proxy URL may be (decision D2, proxy-by-os 12.3). For the regular expressions of both
 /// Java and Go, so without look-around and with no count above 1,000. [`is_proxy_url`] is the same in code.
 pub const PROXY_URL_PATTERN: &str =
     r"^https?://([A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$";
 
-/// What a document parameter with a bypass list may be on Linux: neither the backslash that a Windows pipe would need, nor
-/// `*`. Its length is limited by [`MAX_BYPASS_CHARS`]. [`is_no_proxy`] is the same in code.
+/// What a document parameter with a bypass list may be: neither `*` nor the backslash of a Windows pipe, which the scripts add
+/// themselves. Its length is limited by [`MAX_BYPASS_CHARS`]. [`is_no_proxy`] is the same in code.
 pub const NO_PROXY_PATTERN: &str = r"^[A-Za-z0-9._:/,-]*$";
 
 /// How many characters a bypass list may have, the docker socket included. SSM allows 64 KB for all parameters of a
@@ -62,6 +65,10 @@ pub enum ValueRule {
     Bypass,
     /// The same, and [`DOCKER_SOCKET`].
     BypassWithSocket,
+    /// The same as [`ValueRule::Bypass`], and [`DOCKER_PIPE`].
+    BypassWithPipe,
+    /// The bypass list for programs of every kind, [`Dialect::DotNet`] included, and [`DOCKER_PIPE`].
+    BypassForAll,
 }
 
 impl ValueRule {
@@ -72,8 +79,106 @@ impl ValueRule {
             Self::HttpsProxy => "https",
             Self::Bypass => "bypass",
             Self::BypassWithSocket => "bypass-socket",
+            Self::BypassWithPipe => "bypass-pipe",
+            Self::BypassForAll => "bypass-all",
         }
     }
+}
+
+impl ValueRule {
+    /// The way in which the readers of a value that follows this rule understand a bypass list; `None` for a URL.
+    pub const fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::HttpProxy | Self::HttpsProxy => None,
+            Self::Bypass | Self::BypassWithSocket | Self::BypassWithPipe => Some(Dialect::Go),
+            Self::BypassForAll => Some(Dialect::DotNet),
+        }
+    }
+}
+
+/// How a consumer reads a bypass list (proxy-by-os 8.7, 11.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dialect {
+    /// Docker, the ECS agent, the SSM agent, yum, curl: `d.com` is the host and everything below it, `.d.com` what is below.
+    Go,
+    /// Programs on .NET: `d.com` is the host alone, so that what is below it takes an entry of its own.
+    DotNet,
+    /// Windows itself, as `netsh winhttp` takes it: separated by `;`, and `*.d.com` for what is below.
+    WinHttp,
+}
+
+impl Dialect {
+    /// The list `bypass`, which is separated by commas and in the dialect of Go, so that readers of this dialect bypass the
+    /// proxy for the same hosts; without the entries in [`Dialect::lost`].
+    pub fn render(self, bypass: &str) -> String {
+        let entries = bypass.split(',').filter(|entry| !entry.is_empty());
+        match self {
+            Self::Go => bypass.to_owned(),
+            // The same list is read by programs in Go, to which nothing may be lost.
+            Self::DotNet => with_subdomains(entries, |domain| format!(".{domain}")).join(","),
+            Self::WinHttp => {
+                let lost = self.lost(bypass);
+                let kept = entries.filter(|entry| !lost.contains(entry));
+                let entries: Vec<String> = kept
+                    .map(|entry| if entry.starts_with('.') { format!("*{entry}") } else { entry.to_owned() })
+                    .collect();
+                with_subdomains(entries.iter().map(String::as_str), |domain| format!("*.{domain}")).join(";")
+            }
+        }
+    }
+
+    /// The entries of `bypass` that readers of this dialect do not understand.
+    pub fn lost(self, bypass: &str) -> Vec<&str> {
+        let is_understood = |entry: &&str| match self {
+            Self::Go => true,
+            // An IPv6 address contains colons; a network a slash. Neither dialect has a form for them.
+            Self::DotNet | Self::WinHttp => !entry.contains([':', '/']),
+        };
+        bypass.split(',').filter(|entry| !entry.is_empty() && !is_understood(entry)).collect()
+    }
+
+    /// Every dialect.
+    pub const ALL: [Self; 3] = [Self::Go, Self::DotNet, Self::WinHttp];
+
+    /// The word in saved plans.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Go => "go",
+            Self::DotNet => "dotnet",
+            Self::WinHttp => "winhttp",
+        }
+    }
+
+    /// The dialect called `name` in a saved plan.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+
+    /// The readers, for people.
+    pub const fn readers(self) -> &'static str {
+        match self {
+            Self::Go => "programs in Go",
+            Self::DotNet => ".NET programs",
+            Self::WinHttp => "WinHTTP",
+        }
+    }
+}
+
+/// `entries`, and after each that is a domain the entry for what is below it, unless the list has that already.
+fn with_subdomains<'a>(entries: impl Iterator<Item = &'a str>, below: impl Fn(&str) -> String) -> Vec<String> {
+    let entries: Vec<&str> = entries.collect();
+    let mut rendered = Vec::with_capacity(2 * entries.len());
+    for entry in &entries {
+        rendered.push((*entry).to_owned());
+        let is_domain = !entry.starts_with(['.', '*'])
+            && !entry.contains([':', '/'])
+            && entry.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'.');
+        let wider = below(entry);
+        if is_domain && !entries.iter().any(|known| known.eq_ignore_ascii_case(&wider)) {
+            rendered.push(wider);
+        }
+    }
+    rendered
 }
 
 /// How a value is compared.
@@ -131,7 +236,10 @@ impl ProxyValues {
     pub fn new<'a>(http: String, https: String, bypass: impl IntoIterator<Item = &'a str>) -> Self {
         let mut entries: Vec<&str> = ALWAYS_BYPASSED.to_vec();
         for entry in bypass {
-            if entry != DOCKER_SOCKET && !entries.iter().any(|known| known.eq_ignore_ascii_case(entry)) {
+            if entry != DOCKER_SOCKET
+                && entry != DOCKER_PIPE
+                && !entries.iter().any(|known| known.eq_ignore_ascii_case(entry))
+            {
                 entries.push(entry);
             }
         }
@@ -145,6 +253,8 @@ impl ProxyValues {
             ValueRule::HttpsProxy => self.https.clone(),
             ValueRule::Bypass => self.bypass.clone(),
             ValueRule::BypassWithSocket => format!("{},{DOCKER_SOCKET}", self.bypass),
+            ValueRule::BypassWithPipe => format!("{},{DOCKER_PIPE}", self.bypass),
+            ValueRule::BypassForAll => format!("{},{DOCKER_PIPE}", Dialect::DotNet.render(&self.bypass)),
         }
     }
 }
@@ -221,6 +331,30 @@ mod tests {
             assert!(!is_no_proxy(attempt), "{attempt:?}");
             assert!(!pattern(NO_PROXY_PATTERN).is_match(attempt), "{attempt:?}");
         }
+    }
+
+    #[test]
+    fn each_dialect_bypasses_the_same_hosts() {
+        let bypass = "169.254.169.254,.corp.example.com,registry.example.com,nas,fd00:ec2::254";
+        for (dialect, rendered, lost) in [
+            (Dialect::Go, bypass, &[][..]),
+            (
+                Dialect::DotNet,
+                "169.254.169.254,.corp.example.com,registry.example.com,.registry.example.com,nas,.nas,fd00:ec2::254",
+                &["fd00:ec2::254"][..],
+            ),
+            (
+                Dialect::WinHttp,
+                "169.254.169.254;*.corp.example.com;registry.example.com;*.registry.example.com;nas;*.nas",
+                &["fd00:ec2::254"][..],
+            ),
+        ] {
+            assert_eq!(dialect.render(bypass), rendered);
+            assert_eq!(dialect.lost(bypass), lost);
+        }
+        assert_eq!(Dialect::DotNet.render("a.com,.A.com"), "a.com,.A.com", "nothing is there twice");
+        assert_eq!(Dialect::Go.render(""), "");
+        assert_eq!(Dialect::WinHttp.render(""), "");
     }
 
     proptest! {

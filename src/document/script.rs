@@ -1,6 +1,6 @@
 //! The scripts in the documents: shell sources, with the catalogue as shell functions in place of marker lines.
 
-use crate::catalog::{ComponentRow, DOCKER_SOCKET, Platform, Service, ValueKind, carrier};
+use crate::catalog::{ComponentRow, DOCKER_SOCKET, Platform, Service, System, ValueKind, carrier};
 
 const COMMON: &str = include_str!("sh/common.sh");
 const CARRIER: &str = include_str!("sh/carrier.sh");
@@ -32,7 +32,7 @@ POLICY='{{ Policy }}'
 
 /// The lines of the observe script, which knows every platform.
 pub(super) fn observe() -> Vec<String> {
-    assemble(&Platform::ALL, &[COMMON, CARRIER, SERVICES, FACTS, OBSERVE])
+    assemble(&Platform::LINUX, &[COMMON, CARRIER, SERVICES, FACTS, OBSERVE])
 }
 
 /// The lines of the script that applies on one platform.
@@ -73,7 +73,8 @@ fn indentation(line: &str) -> usize {
 
 /// The catalogue as shell assignments and functions, for the platforms of one document.
 fn catalogue(platforms: &[Platform]) -> Vec<String> {
-    let services: Vec<&str> = Service::ALL.iter().map(|service| service.name()).collect();
+    // The same on every Linux.
+    let services: Vec<&str> = platforms[0].table().services.iter().map(|(service, _)| service.name()).collect();
     let mut lines = vec![format!("SERVICES='{}'", services.join(" "))];
     if let [platform] = platforms {
         // What only a script that writes needs.
@@ -93,7 +94,8 @@ fn catalogue(platforms: &[Platform]) -> Vec<String> {
 fn find_platform(platforms: &[Platform]) -> Vec<String> {
     let mut lines = vec!["find_platform() {".to_owned(), " case $SYSTEM_ID:$SYSTEM_VERSION in".to_owned()];
     for table in platforms.iter().map(|platform| platform.table()) {
-        let (version, name, init) = (table.os_version, table.name, table.init.name());
+        let System::AmazonLinux { version } = table.system else { continue };
+        let (name, init) = (table.name, table.init.name());
         lines.push(format!("  amzn:{version} | amzn:{version}.*) PLATFORM={name} INIT={init} ;;"));
     }
     lines.extend(["  *) return 1 ;;", " esac", "}"].map(str::to_owned));

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::catalog::{Component, Key, Platform, Service, ValueKind, normalise_list};
+use crate::catalog::{Carrier, Component, ComponentRow, Key, Platform, Service, ValueKind, normalise_list};
 use crate::fleet::report::digest_head;
 
 /// Everything one observe report says.
@@ -18,6 +18,8 @@ pub struct Observed {
     pub platform: Platform,
     /// The services of the platform, in the order of [`Service::ALL`].
     pub services: Vec<(Service, ServiceState)>,
+    /// The carriers in use of components that have a choice, such as Docker on Windows. One that could not tell is missing.
+    pub carriers: Vec<(Component, &'static Carrier)>,
     /// One entry for each setting of the platform's catalogue table, in its order.
     pub settings: Vec<ObservedSetting>,
     /// Settings that an earlier apply wrote, from the host's own record.
@@ -32,6 +34,14 @@ impl Observed {
     /// The entry of one setting.
     pub fn setting(&self, component: Component, key: Key) -> Option<&ObservedSetting> {
         self.settings.iter().find(|setting| setting.component == component && setting.key == key)
+    }
+
+    /// What carries the proxy of a component here.
+    pub fn carrier(&self, row: &'static ComponentRow) -> &'static Carrier {
+        self.carriers
+            .iter()
+            .find(|(component, _)| *component == row.component)
+            .map_or(&row.carrier, |(_, carrier)| carrier)
     }
 
     /// The state of one service.
@@ -77,6 +87,20 @@ pub enum Truth {
     NotApplicable,
     /// It could not be found out.
     Unknown,
+    /// Nothing tells it here: the process may have the value of its carrier or an older one. A start proves it
+    /// ([`RunningProbe::StartRecord`](crate::catalog::RunningProbe::StartRecord)).
+    Unproven,
+}
+
+impl Truth {
+    /// Whether a consumer with this truth behaves as one that has `desired`, or there is no such truth to be wrong.
+    pub fn is(&self, desired: &str, kind: ValueKind) -> bool {
+        match self {
+            Self::Is(value) => value.is(desired, kind),
+            Self::NotApplicable => true,
+            Self::Unset | Self::Unknown | Self::Unproven => false,
+        }
+    }
 }
 
 /// A value as a host can report it: short, ASCII and without credentials.
@@ -124,6 +148,8 @@ pub enum ServiceState {
     Active,
     /// Not running, and not failed.
     Inactive,
+    /// Not running although it is set to start by itself (Windows).
+    Due,
     /// Not running because it failed.
     Failed,
     /// The host does not have this service.

@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! proxyfleet/1 observe amazon-linux-2
-//! s docker active                       service: active | inactive | failed | absent
+//! s docker active                       service: active | inactive | due (stopped, but set to start by itself) | failed | absent
+//! c docker PATH                         the carrier in use of a component that has a choice
 //! = 1 http://10.0.0.131:3128            the value table; values may hold blanks, userinfo is masked as ***
 //! = 2 #<32 hex digits>                  a value too long for a report: head of the SHA-256 of its normal form
 //! k docker HTTP_PROXY 1 1 -             setting: carrier, loaded, running; N value, ~N malformed, - unset,
-//!                                       . not applicable, ? unknown
+//!                                       . not applicable, ? unknown, + unproven until the service starts again
 //! m docker HTTP_PROXY intact -          written by us: intact | changed, prior value N or - for none
 //! f docker HTTP_PROXY overrides 1 PATH  another source: overrides | inert
 //! b docker not-text PATH                the carrier cannot be edited, and why
@@ -119,6 +120,7 @@ pub fn parse_observe(output: &str) -> Result<Observed, ReportError> {
         fingerprint: fingerprint(output),
         platform: report.platform,
         services: Vec::new(),
+        carriers: Vec::new(),
         settings: Vec::new(),
         managed: Vec::new(),
         foreign: Vec::new(),
@@ -238,6 +240,11 @@ fn observe_line(observed: &mut Observed, values: &[Seen], line: &str) -> Option<
             let (service, state) = rest.split_once(' ')?;
             observed.services.push((Service::from_name(service)?, service_state(state)?));
         }
+        "c" => {
+            let [component, path] = words(rest)?;
+            let row = observed.platform.component(Component::from_name(component)?)?;
+            observed.carriers.push((row.component, row.carrier_at(path)?));
+        }
         "k" => {
             let [component, key, carrier, loaded, running] = words(rest)?;
             observed.settings.push(ObservedSetting {
@@ -313,6 +320,7 @@ fn service_state(word: &str) -> Option<ServiceState> {
     match word {
         "active" => Some(ServiceState::Active),
         "inactive" => Some(ServiceState::Inactive),
+        "due" => Some(ServiceState::Due),
         "failed" => Some(ServiceState::Failed),
         "absent" => Some(ServiceState::Absent),
         _ => None,
@@ -324,6 +332,7 @@ fn truth(word: &str, values: &[Seen]) -> Option<Truth> {
         "-" => Some(Truth::Unset),
         "." => Some(Truth::NotApplicable),
         "?" => Some(Truth::Unknown),
+        "+" => Some(Truth::Unproven),
         _ => seen(word, values).map(Truth::Is),
     }
 }
@@ -370,6 +379,25 @@ mod tests {
 
     fn value(text: &str) -> Seen {
         Seen::Value(Arc::from(text))
+    }
+
+    #[test]
+    fn a_report_of_windows_names_the_carrier_in_use() {
+        let fallback = Platform::Windows.component(Component::Docker).and_then(|row| row.fallback.as_ref());
+        let fallback = fallback.expect("docker on Windows has a choice");
+        let report = |carrier: &str| {
+            parse_observe(&format!(
+                "proxyfleet/1 observe windows\ns docker active\ns ecs due\nc docker {carrier}\n= 1 http://10.0.0.131:3128\n\
+                 k docker HTTP_PROXY 1 . 1\nk ecs-agent HTTP_PROXY 1 . +\nend\n"
+            ))
+        };
+        let observed = report(fallback.path).expect("a report");
+        let row = observed.platform.component(Component::Docker).expect("docker");
+        assert_eq!(observed.carrier(row).path, fallback.path);
+        assert_eq!(observed.service(Service::Ecs), Some(ServiceState::Due));
+        let http = observed.setting(Component::EcsAgent, Key::HttpProxy).expect("setting");
+        assert_eq!(http.running, Truth::Unproven);
+        assert!(report(r"C:\somewhere\else.json").is_err(), "the catalogue knows where carriers are");
     }
 
     #[test]

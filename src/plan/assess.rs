@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{ComponentRow, ProxyValues, Service, Setting};
+use crate::catalog::{Component, ComponentRow, ComponentScope, ProxyValues, Service, Setting};
 use crate::fleet::{ForeignEffect, ManagedSetting, Observed, ObservedSetting, Prior, Seen, ServiceState, Truth};
 use crate::plan::{Change, Drift, Finding, Obstacle, Reason, Target, Terms, Work};
 use crate::policy::DockerRestart;
@@ -31,6 +31,9 @@ impl Assessment {
 pub fn assess(terms: &Terms, observed: &Observed) -> Assessment {
     let mut assessment = Assessment::default();
     for row in observed.platform.table().components {
+        if row.component.scope() == ComponentScope::ObservedOnly {
+            continue;
+        }
         if !terms.components.contains(&row.component) {
             if observed.managed.iter().any(|managed| managed.component == row.component) {
                 assessment.findings.push(Finding::Orphan { component: row.component });
@@ -42,17 +45,26 @@ pub fn assess(terms: &Terms, observed: &Observed) -> Assessment {
             None => absent(&mut assessment, terms, row, observed),
         }
     }
-    services_down(&mut assessment, terms, observed);
-    // A restart of Docker takes the ECS agent along (proxy-by-os 13.2), so the plan shows it.
-    let restarts = &mut assessment.work.restarts;
-    if restarts.contains(&Service::Docker)
-        && !restarts.contains(&Service::Ecs)
-        && observed.service(Service::Ecs) == Some(ServiceState::Active)
-    {
-        restarts.push(Service::Ecs);
+    if starts_ecs(&assessment.work, observed) {
+        push_once(&mut assessment.work.restarts, Service::Ecs);
     }
-    restarts.sort_unstable();
+    services_down(&mut assessment, terms, observed);
+    assessment.work.restarts.sort_unstable();
     assessment
+}
+
+/// Whether the work starts the ECS agent's service besides what its own settings ask for. A restart of Docker takes it
+/// along (proxy-by-os 13.2). One that should run and does not is started when there is work on it, or on the Docker that it
+/// needs: nothing else would (proxy-by-os 8.5).
+fn starts_ecs(work: &Work, observed: &Observed) -> bool {
+    let restarts_docker = work.restarts.contains(&Service::Docker);
+    match observed.service(Service::Ecs) {
+        Some(ServiceState::Active) => restarts_docker,
+        Some(ServiceState::Due) => {
+            is_active(observed, Service::Docker) && (restarts_docker || work.components.contains(&Component::EcsAgent))
+        }
+        _ => false,
+    }
 }
 
 /// How far one component is from what the policy wants.
@@ -66,31 +78,46 @@ struct Gap {
     restart: bool,
 }
 
-fn present(assessment: &mut Assessment, terms: &Terms, values: &ProxyValues, row: &ComponentRow, observed: &Observed) {
+fn present(
+    assessment: &mut Assessment,
+    terms: &Terms,
+    values: &ProxyValues,
+    row: &'static ComponentRow,
+    observed: &Observed,
+) {
     if let Some(obstacle) = obstacle(terms, values, row, observed) {
         assessment.obstacles.push(Reason::Component { component: row.component, obstacle });
         return;
     }
     let mut gap = Gap::default();
-    for setting in row.carrier.settings {
+    for setting in observed.carrier(row).settings {
         let Some(seen) = observed.setting(row.component, setting.key) else { continue };
-        present_setting(&mut gap, *setting, &values.value(setting.rule), seen);
+        present_setting(&mut gap, *setting, &values.value(setting.rule), seen, observed.carrier(row).path);
     }
     for source in observed.foreign.iter().filter(|source| source.component == row.component) {
         let finding = Finding::Inert { component: row.component, path: source.path.clone() };
-        if source.effect == ForeignEffect::Inert && !assessment.findings.contains(&finding) {
+        let is_ours = is_governed(terms, observed, &source.path);
+        if source.effect == ForeignEffect::Inert && !is_ours && !assessment.findings.contains(&finding) {
             assessment.findings.push(finding);
         }
+    }
+    if let Some(finding) = lost_entries(row, values) {
+        assessment.findings.push(finding);
     }
     close(assessment, terms, row, observed, gap);
 }
 
-fn present_setting(gap: &mut Gap, setting: Setting, desired: &str, seen: &ObservedSetting) {
-    let right = |truth: &Truth| match truth {
-        Truth::Is(value) => value.is(desired, setting.key.kind()),
-        Truth::NotApplicable => true,
-        Truth::Unset | Truth::Unknown => false,
-    };
+/// What of the bypass list some reader of the component's carrier does not understand.
+fn lost_entries(row: &ComponentRow, values: &ProxyValues) -> Option<Finding> {
+    let dialects = row.carrier.settings.iter().filter_map(|setting| setting.rule.dialect());
+    dialects
+        .map(|dialect| (dialect, dialect.lost(&values.bypass)))
+        .find(|(_, lost)| !lost.is_empty())
+        .map(|(dialect, lost)| Finding::Lost { component: row.component, dialect, entries: lost.join(",") })
+}
+
+fn present_setting(gap: &mut Gap, setting: Setting, desired: &str, seen: &ObservedSetting, path: &'static str) {
+    let right = |truth: &Truth| truth.is(desired, setting.key.kind());
     let (drift, from) = match &seen.carrier {
         Truth::Unset => (Drift::Missing, &seen.carrier),
         carrier if !right(carrier) => (Drift::Different, carrier),
@@ -103,13 +130,14 @@ fn present_setting(gap: &mut Gap, setting: Setting, desired: &str, seen: &Observ
     gap.changes.push(Change {
         component: seen.component,
         key: seen.key,
+        path,
         drift,
         from: from.clone(),
         to: Target::Value(Arc::from(desired)),
     });
 }
 
-fn absent(assessment: &mut Assessment, terms: &Terms, row: &ComponentRow, observed: &Observed) {
+fn absent(assessment: &mut Assessment, terms: &Terms, row: &'static ComponentRow, observed: &Observed) {
     let is_ours = observed.managed.iter().any(|managed| managed.component == row.component);
     if let Some(blocker) = blocker(row, observed).filter(|_| is_ours) {
         assessment.obstacles.push(Reason::Component { component: row.component, obstacle: blocker });
@@ -117,12 +145,12 @@ fn absent(assessment: &mut Assessment, terms: &Terms, row: &ComponentRow, observ
     }
     let mut gap = Gap::default();
     let mut stale = false;
-    for setting in row.carrier.settings {
+    for setting in observed.carrier(row).settings {
         let Some(seen) = observed.setting(row.component, setting.key) else { continue };
         let managed =
             observed.managed.iter().find(|managed| (managed.component, managed.key) == (row.component, setting.key));
         match managed {
-            Some(managed) if managed.intact => absent_setting(&mut gap, managed, seen),
+            Some(managed) if managed.intact => absent_setting(&mut gap, managed, seen, observed.carrier(row).path),
             _ if matches!(seen.carrier, Truth::Is(_)) => {
                 assessment.findings.push(Finding::NotOurs { component: row.component, key: setting.key });
             }
@@ -139,7 +167,7 @@ fn absent(assessment: &mut Assessment, terms: &Terms, row: &ComponentRow, observ
     close(assessment, terms, row, observed, gap);
 }
 
-fn absent_setting(gap: &mut Gap, managed: &ManagedSetting, seen: &ObservedSetting) {
+fn absent_setting(gap: &mut Gap, managed: &ManagedSetting, seen: &ObservedSetting, path: &'static str) {
     let (to, left_behind) = match &managed.prior {
         Prior::Absent => (Target::Removed, Truth::Unset),
         Prior::Value(value) => (Target::Restored(Truth::Is(value.clone())), Truth::Is(value.clone())),
@@ -149,6 +177,7 @@ fn absent_setting(gap: &mut Gap, managed: &ManagedSetting, seen: &ObservedSettin
     gap.changes.push(Change {
         component: managed.component,
         key: managed.key,
+        path,
         drift: Drift::Unwanted,
         from: seen.carrier.clone(),
         to,
@@ -167,6 +196,9 @@ fn close(assessment: &mut Assessment, terms: &Terms, row: &ComponentRow, observe
     if gap.changes.is_empty() {
         return;
     }
+    if row.component == Component::MachineEnvironment {
+        assessment.findings.push(Finding::MachineWide);
+    }
     let service = row.service.filter(|service| gap.restart && is_active(observed, *service));
     let deferred = service == Some(Service::Docker) && terms.docker_restart == DockerRestart::Defer;
     if let Some(service) = service.filter(|_| deferred && !gap.beyond_restart) {
@@ -180,7 +212,7 @@ fn close(assessment: &mut Assessment, terms: &Terms, row: &ComponentRow, observe
     }
 }
 
-fn obstacle(terms: &Terms, values: &ProxyValues, row: &ComponentRow, observed: &Observed) -> Option<Obstacle> {
+fn obstacle(terms: &Terms, values: &ProxyValues, row: &'static ComponentRow, observed: &Observed) -> Option<Obstacle> {
     if let Some(service) = row.service
         && observed.service(service) == Some(ServiceState::Absent)
     {
@@ -189,7 +221,7 @@ fn obstacle(terms: &Terms, values: &ProxyValues, row: &ComponentRow, observed: &
     if let Some(blocker) = blocker(row, observed) {
         return Some(blocker);
     }
-    for setting in row.carrier.settings {
+    for setting in observed.carrier(row).settings {
         if let Some(path) = overriding_path(terms, values, row, *setting, observed) {
             return Some(Obstacle::Overridden { key: setting.key, path });
         }
@@ -214,11 +246,6 @@ fn overriding_path(
     setting: Setting,
     observed: &Observed,
 ) -> Option<String> {
-    let governed = |path: &str| {
-        let rows = observed.platform.table().components.iter();
-        rows.filter(|other| terms.components.contains(&other.component) && blocker(other, observed).is_none())
-            .any(|other| other.carrier.path == path)
-    };
     let desired = values.value(setting.rule);
     let wins_with_another_value = |value: &Seen| !value.is(&desired, setting.key.kind());
     observed
@@ -226,8 +253,15 @@ fn overriding_path(
         .iter()
         .filter(|source| (source.component, source.key) == (row.component, setting.key))
         .filter(|source| source.effect == ForeignEffect::Overrides && wins_with_another_value(&source.value))
-        .find(|source| !governed(&source.path))
+        .find(|source| !is_governed(terms, observed, &source.path))
         .map(|source| source.path.clone())
+}
+
+/// Whether the same policy writes what is at `path`.
+fn is_governed(terms: &Terms, observed: &Observed, path: &str) -> bool {
+    let rows = observed.platform.table().components.iter();
+    rows.filter(|other| terms.components.contains(&other.component) && blocker(other, observed).is_none())
+        .any(|other| observed.carrier(other).path == path)
 }
 
 fn unreadable(seen: Option<&ObservedSetting>) -> Option<&'static str> {
@@ -244,11 +278,11 @@ fn services_down(assessment: &mut Assessment, terms: &Terms, observed: &Observed
         let governed =
             rows.filter(|row| row.service == Some(*service)).any(|row| terms.components.contains(&row.component));
         let failed = match state {
-            ServiceState::Inactive => false,
+            ServiceState::Inactive | ServiceState::Due => false,
             ServiceState::Failed => true,
             ServiceState::Active | ServiceState::Absent => continue,
         };
-        if governed {
+        if governed && !assessment.work.restarts.contains(service) {
             assessment.findings.push(Finding::Down { service: *service, failed });
         }
     }

@@ -16,7 +16,7 @@ pub use resolve::{Conflict, Resolution, resolve};
 
 use std::sync::Arc;
 
-use crate::catalog::{Component, Key, Platform, ProxyValues, Service};
+use crate::catalog::{Component, Dialect, Key, Platform, ProxyValues, Service};
 use crate::fleet::{InstanceId, Scope, Truth};
 use crate::policy::{DockerRestart, PolicyName, Preflight, Rollout};
 
@@ -109,6 +109,8 @@ pub struct Change {
     pub component: Component,
     /// Which key.
     pub key: Key,
+    /// The file that has it, or the place in the registry.
+    pub path: &'static str,
     /// The kind of difference.
     pub drift: Drift,
     /// What is there now: in the carrier, or in the process where only that is stale.
@@ -283,6 +285,18 @@ pub enum Finding {
         /// The file.
         path: String,
     },
+    /// Some readers of a carrier do not understand these entries of the bypass list.
+    Lost {
+        /// The component.
+        component: Component,
+        /// Which readers.
+        dialect: Dialect,
+        /// The entries, separated by commas.
+        entries: String,
+    },
+    /// Variables of the whole machine differ. Every service on it reads them when it starts next, and nothing is restarted
+    /// for them (proxy-by-os 8.4).
+    MachineWide,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Component, Key, Platform, ProxyValues, Service};
+use crate::catalog::{Component, Dialect, Key, Platform, ProxyValues, Service};
 use crate::fleet::{InstanceId, InvalidInstanceId, Scope, Seen, Truth};
 use crate::plan::{
     Change, Drift, Finding, Group, LeftOut, Member, Note, Obstacle, Pending, Plan, Reason, Target, Terms, Work,
@@ -114,6 +114,7 @@ enum TruthRecord {
     Malformed(String),
     NotApplicable,
     Unknown,
+    Unproven,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,6 +180,8 @@ enum FindingRecord {
     Orphan { component: String },
     NotOurs { component: String, key: String },
     Inert { component: String, path: String },
+    Lost { component: String, dialect: String, entries: String },
+    MachineWide,
 }
 
 impl SavedPlan {
@@ -362,7 +365,7 @@ fn group_record(policy: String, group: &Group) -> GroupRecord {
         policy,
         platform: group.platform.to_string(),
         components: names(&group.work.components),
-        changes: group.work.changes.iter().map(|change| change_record(group.platform, change)).collect(),
+        changes: group.work.changes.iter().map(change_record).collect(),
         restarts: names(&group.work.restarts),
         deferred_restarts: names(&group.work.deferred),
         instances: group
@@ -381,24 +384,25 @@ fn group(policy: usize, record: GroupRecord) -> Result<Group, SavedPlanError> {
     let instances = record.instances.into_iter().map(|member| {
         Ok(Member { id: InstanceId::parse(&member.id)?, name: member.name, fingerprint: member.fingerprint })
     });
+    let platform = Platform::from_name(&record.platform).ok_or_else(|| unexpected(&record.platform, "a platform"))?;
     Ok(Group {
         policy,
-        platform: Platform::from_name(&record.platform).ok_or_else(|| unexpected(&record.platform, "a platform"))?,
+        platform,
         instances: instances.collect::<Result<Vec<_>, SavedPlanError>>()?,
         work: Arc::new(Work {
             components: parse_all(&record.components, component)?,
-            changes: record.changes.into_iter().map(change).collect::<Result<_, _>>()?,
+            changes: record.changes.into_iter().map(|record| change(platform, record)).collect::<Result<_, _>>()?,
             restarts: parse_all(&record.restarts, service)?,
             deferred: parse_all(&record.deferred_restarts, service)?,
         }),
     })
 }
 
-fn change_record(platform: Platform, change: &Change) -> ChangeRecord {
+fn change_record(change: &Change) -> ChangeRecord {
     ChangeRecord {
         component: change.component.to_string(),
         key: change.key.to_string(),
-        path: platform.component(change.component).map_or("", |row| row.carrier.path).to_owned(),
+        path: change.path.to_owned(),
         drift: change.drift.name().to_owned(),
         from: truth_record(&change.from),
         to: match &change.to {
@@ -409,10 +413,13 @@ fn change_record(platform: Platform, change: &Change) -> ChangeRecord {
     }
 }
 
-fn change(record: ChangeRecord) -> Result<Change, SavedPlanError> {
+fn change(platform: Platform, record: ChangeRecord) -> Result<Change, SavedPlanError> {
+    let component = component(&record.component)?;
+    let carrier = platform.component(component).and_then(|row| row.carrier_at(&record.path));
     Ok(Change {
-        component: component(&record.component)?,
+        component,
         key: key(&record.key)?,
+        path: carrier.ok_or_else(|| unexpected(&record.path, "where that component keeps its settings"))?.path,
         drift: [Drift::Missing, Drift::Different, Drift::Stale, Drift::Unwanted]
             .into_iter()
             .find(|drift| drift.name() == record.drift)
@@ -434,6 +441,7 @@ fn truth_record(truth: &Truth) -> TruthRecord {
         Truth::Is(Seen::Malformed(value)) => TruthRecord::Malformed(value.to_string()),
         Truth::NotApplicable => TruthRecord::NotApplicable,
         Truth::Unknown => TruthRecord::Unknown,
+        Truth::Unproven => TruthRecord::Unproven,
     }
 }
 
@@ -445,6 +453,7 @@ fn truth(record: TruthRecord) -> Truth {
         TruthRecord::Malformed(value) => Truth::Is(Seen::Malformed(Arc::from(value))),
         TruthRecord::NotApplicable => Truth::NotApplicable,
         TruthRecord::Unknown => Truth::Unknown,
+        TruthRecord::Unproven => Truth::Unproven,
     }
 }
 
@@ -512,6 +521,12 @@ fn finding_record(finding: &Finding) -> FindingRecord {
         Finding::Inert { component, path } => {
             FindingRecord::Inert { component: component.to_string(), path: path.clone() }
         }
+        Finding::Lost { component, dialect, entries } => FindingRecord::Lost {
+            component: component.to_string(),
+            dialect: dialect.name().to_owned(),
+            entries: entries.clone(),
+        },
+        Finding::MachineWide => FindingRecord::MachineWide,
     }
 }
 
@@ -523,5 +538,11 @@ fn finding(record: FindingRecord) -> Result<Finding, SavedPlanError> {
             Finding::NotOurs { component: component(&word)?, key: key(&name)? }
         }
         FindingRecord::Inert { component: word, path } => Finding::Inert { component: component(&word)?, path },
+        FindingRecord::Lost { component: word, dialect, entries } => Finding::Lost {
+            component: component(&word)?,
+            dialect: Dialect::from_name(&dialect).ok_or_else(|| unexpected(&dialect, "`go`, `dotnet` or `winhttp`"))?,
+            entries,
+        },
+        FindingRecord::MachineWide => Finding::MachineWide,
     })
 }

@@ -61,7 +61,7 @@ impl Host {
         let mut table: Vec<String> = Vec::new();
         let mut word = |value: Option<String>| match value {
             None => "-".to_owned(),
-            Some(value) if value == "." || value == "?" => value,
+            Some(value) if [".", "?", "+"].contains(&value.as_str()) => value,
             Some(value) => {
                 let place = table.iter().position(|known| *known == value).unwrap_or_else(|| {
                     table.push(value);
@@ -118,6 +118,75 @@ fn all() -> Terms {
 fn changes(assessment: &Assessment) -> Vec<String> {
     let line = |change: &Change| format!("{} {} {}", change.component, change.key, change.drift.name());
     assessment.work.changes.iter().map(line).collect()
+}
+
+fn windows() -> Host {
+    Host::right(Platform::Windows)
+}
+
+#[test]
+fn what_windows_cannot_prove_is_proven_by_a_start_of_the_agent_alone() {
+    let host = windows().with(Component::EcsAgent, Key::HttpProxy, "running", Some("+"));
+    let assessment = host.assess(&all());
+    assert_eq!(changes(&assessment), ["ecs-agent HTTP_PROXY stale"]);
+    assert_eq!(assessment.work.restarts, [Service::Ecs]);
+}
+
+#[test]
+fn an_agent_that_should_run_is_started_when_there_is_work_on_it_or_on_docker() {
+    let due = || windows().service(Service::Ecs, "due");
+    let down = Finding::Down { service: Service::Ecs, failed: false };
+    let idle = due().assess(&all());
+    assert!(idle.in_sync() && idle.findings == [down.clone()], "nothing to do, nothing started: {idle:?}");
+    let other = "http://other.example.net:8080";
+    for (component, restarts) in [
+        (Component::EcsAgent, &[Service::Ecs][..]),
+        (Component::Docker, &[Service::Docker, Service::Ecs][..]),
+        (Component::MachineEnvironment, &[][..]),
+    ] {
+        let host = due().with(component, Key::HttpProxy, "carrier", Some(other));
+        let host = if component == Component::Docker {
+            host.with(component, Key::HttpProxy, "running", Some(other))
+        } else {
+            host
+        };
+        let assessment = host.assess(&all());
+        assert_eq!(assessment.work.restarts, restarts, "{component}");
+        assert_eq!(assessment.findings.contains(&down), restarts.is_empty(), "{component}");
+    }
+    // Whoever set it to be started by hand wants it down.
+    let stopped =
+        windows().service(Service::Ecs, "inactive").with(Component::EcsAgent, Key::HttpProxy, "carrier", Some(other));
+    let assessment = stopped.assess(&all());
+    assert!(assessment.work.restarts.is_empty() && assessment.findings == [down], "{assessment:?}");
+    // A start of the agent would start a stopped Docker as well.
+    let host =
+        due().service(Service::Docker, "inactive").with(Component::EcsAgent, Key::HttpProxy, "carrier", Some(other));
+    assert!(host.assess(&all()).work.restarts.is_empty());
+}
+
+#[test]
+fn the_ssm_agent_is_looked_at_and_never_worked_on() {
+    let host = windows().with(Component::SsmAgent, Key::HttpProxy, "carrier", Some("http://other.example.net:8080"));
+    assert_eq!(host.assess(&all()), Assessment::default());
+    assert!(!Component::IN_POLICIES.contains(&Component::SsmAgent));
+}
+
+#[test]
+fn variables_of_the_machine_are_told_of_and_what_their_readers_do_not_honour() {
+    let host = windows().with(Component::MachineEnvironment, Key::HttpProxy, "carrier", None);
+    let assessment = host.assess(&all());
+    assert_eq!((assessment.findings, assessment.work.restarts), (vec![Finding::MachineWide], vec![]));
+    let mut terms = all();
+    terms.values.as_mut().expect("present").bypass.push_str(",fd00:ec2::254");
+    let lost: Vec<Finding> = windows()
+        .assess(&terms)
+        .findings
+        .into_iter()
+        .filter(|finding| matches!(finding, Finding::Lost { .. }))
+        .collect();
+    let entries = "fd00:ec2::254".to_owned();
+    assert_eq!(lost, [Finding::Lost { component: Component::MachineEnvironment, dialect: Dialect::DotNet, entries }]);
 }
 
 #[test]
@@ -405,7 +474,10 @@ fn every_setting_of_the_catalogue_gets_its_value_from_the_policy() {
             let bypasses_link_local = ["169.254.169.254", "169.254.170.2"].iter().all(|one| value.contains(one));
             match setting.rule {
                 ValueRule::HttpProxy | ValueRule::HttpsProxy => assert_eq!(value, PROXY),
-                ValueRule::Bypass | ValueRule::BypassWithSocket => assert!(bypasses_link_local, "{}", row.component),
+                ValueRule::Bypass
+                | ValueRule::BypassWithSocket
+                | ValueRule::BypassWithPipe
+                | ValueRule::BypassForAll => assert!(bypasses_link_local, "{}", row.component),
             }
         }
     }

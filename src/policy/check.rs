@@ -309,7 +309,7 @@ impl<'a> Check<'a, '_, '_> {
             );
             return None;
         };
-        Some(self.set(&["components"], list, &Component::ALL, Component::name))
+        Some(self.set(&["components"], list, &Component::IN_POLICIES, Component::name))
     }
 
     /// A list of words out of a closed set, given back in the order of the set.

@@ -56,7 +56,7 @@ pub(super) fn preflight(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn components(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "minItems": 1, "items": { "enum": Component::ALL.map(Component::name) } })
+    json_schema!({ "type": "array", "minItems": 1, "items": { "enum": Component::IN_POLICIES.map(Component::name) } })
 }
 
 pub(super) fn platforms(_: &mut SchemaGenerator) -> Schema {

@@ -6,7 +6,7 @@ use super::mask::quoted;
 pub(super) const LATER_KEYS: [&str; 7] = ["waves", "soak", "remediation", "windows", "gate", "on_failure", "schedule"];
 
 /// Values that will be known once their behaviour exists.
-const LATER_VALUES: [&str; 3] = ["windows", "ssm-agent", "live-restore"];
+const LATER_VALUES: [&str; 2] = ["ssm-agent", "live-restore"];
 
 /// A help that names the nearest known word where one is near, and all of them.
 pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {

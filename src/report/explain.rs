@@ -77,18 +77,19 @@ fn field(out: &mut String, name: &str, text: &str, width: usize) {
     wrap_words(out, &format!("  {name:<8}"), text, 11, width);
 }
 
-fn component(out: &mut String, terms: &Terms, row: &ComponentRow, observed: &Observed, width: usize) {
+fn component(out: &mut String, terms: &Terms, row: &'static ComponentRow, observed: &Observed, width: usize) {
     out.push('\n');
     let service = row.service.map(|service| match observed.service(service) {
         Some(ServiceState::Active) => format!(", service {service} is running"),
-        Some(ServiceState::Inactive) => format!(", service {service} is stopped"),
+        Some(ServiceState::Inactive | ServiceState::Due) => format!(", service {service} is stopped"),
         Some(ServiceState::Failed) => format!(", service {service} is failed"),
         Some(ServiceState::Absent) => format!(", service {service} is not installed"),
         None => String::new(),
     });
-    let text = format!("{}{}", row.carrier.path, service.unwrap_or_default());
+    let carrier = observed.carrier(row);
+    let text = format!("{}{}", carrier.path, service.unwrap_or_default());
     wrap_words(out, &format!("  {}", paint(role::HEADING, row.component.name())), &text, 4, width);
-    for setting in row.carrier.settings {
+    for setting in carrier.settings {
         let Some(seen) = observed.setting(row.component, setting.key) else { continue };
         let desired = terms.values.as_ref().map(|values| values.value(setting.rule));
         let (word, style) = state(seen, desired.as_deref(), setting.key.kind(), observed);
@@ -165,11 +166,7 @@ fn state(
             (false, _) => ("not ours", role::ATTENTION),
         };
     };
-    let right = |truth: &Truth| match truth {
-        Truth::Is(value) => value.is(desired, kind),
-        Truth::NotApplicable => true,
-        Truth::Unset | Truth::Unknown => false,
-    };
+    let right = |truth: &Truth| truth.is(desired, kind);
     match &seen.carrier {
         Truth::Unset => ("missing", role::CHANGE),
         Truth::Unknown => ("unknown", role::BAD),
@@ -239,14 +236,14 @@ pub fn explain_json(explanation: &Explanation) -> Value {
 fn settings_json(terms: &Terms, observed: &Observed) -> Vec<Value> {
     let mut settings = Vec::new();
     for row in observed.platform.table().components {
-        for setting in row.carrier.settings.iter().filter(|_| terms.components.contains(&row.component)) {
+        for setting in observed.carrier(row).settings.iter().filter(|_| terms.components.contains(&row.component)) {
             let Some(seen) = observed.setting(row.component, setting.key) else { continue };
             let desired = terms.values.as_ref().map(|values| values.value(setting.rule));
             let (word, _) = state(seen, desired.as_deref(), setting.key.kind(), observed);
             settings.push(json!({
                 "component": row.component.name(),
                 "key": setting.key.name(),
-                "path": row.carrier.path,
+                "path": observed.carrier(row).path,
                 "state": word,
                 "desired": desired,
                 "file": truth(&seen.carrier),

@@ -19,6 +19,7 @@ pub(super) fn truth(truth: &Truth) -> String {
         Truth::Is(seen) => seen.to_string(),
         Truth::NotApplicable => "-".to_owned(),
         Truth::Unknown => "could not be read".to_owned(),
+        Truth::Unproven => "not known until it starts again".to_owned(),
     }
 }
 
@@ -92,6 +93,14 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
         Finding::Inert { component, path } => {
             (format!("{component}: proxy settings without effect in {path}"), "harmless; remove them by hand".into())
         }
+        Finding::Lost { component, dialect, entries } => (
+            format!("{component}: {} do not honour {entries} in no_proxy", dialect.readers()),
+            "for them these hosts go through the proxy; name them in another way if that matters".into(),
+        ),
+        Finding::MachineWide => (
+            "machine-environment changes what every service on the instance inherits, the SSM agent included".into(),
+            "each reads it when it starts next; nothing is restarted for it".into(),
+        ),
     }
 }
 

@@ -179,7 +179,7 @@ mod tests {
                         Member { id, name: None, fingerprint: String::new() }
                     })
                     .collect();
-                let platform = Platform::ALL[usize::from(kind % 3)];
+                let platform = Platform::ALL[usize::from(kind % 4)];
                 let component = Component::ALL[usize::from(kind % 4)];
                 let work = Work { components: vec![component], ..Work::default() };
                 Group { policy: 0, platform, work: Arc::new(work), instances }

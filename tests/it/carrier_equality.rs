@@ -232,6 +232,9 @@ fn own_line(syntax: Syntax) -> impl Strategy<Value = Vec<u8>> {
         Syntax::SystemdDropIn => ("Environment=\"K=V\"", "Environment=\"K=V\"\nEnvironment="),
         Syntax::UpstartOverride => ("env K=V", "pre-start script\nenv K=V\nend script"),
         Syntax::ShellExport => ("export K=V", "if true; then\nexport K=V\nfi"),
+        Syntax::ServiceEnvironment | Syntax::MachineEnvironment | Syntax::DaemonJson => {
+            unreachable!("not of the shell")
+        }
     };
     (prop_oneof![4 => Just(form), 1 => Just(around)], key(), any_value())
         .prop_map(|(form, key, value)| form.replace('K', key.name()).replace('V', &value).into_bytes())

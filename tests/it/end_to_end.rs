@@ -39,7 +39,10 @@ fn hosts(fleet: &Fleet) -> Vec<(InstanceId, Arc<Host>)> {
 /// How often services were started on all hosts.
 fn starts(fleet: &Fleet) -> u32 {
     let hosts = hosts(fleet);
-    hosts.iter().map(|(_, host)| Service::ALL.iter().map(|service| host.starts(*service)).sum::<u32>()).sum()
+    hosts
+        .iter()
+        .map(|(_, host)| [Service::Docker, Service::Ecs].iter().map(|service| host.starts(*service)).sum::<u32>())
+        .sum()
 }
 
 #[test]

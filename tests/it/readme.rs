@@ -58,11 +58,13 @@ fn its_table_of_keys_is_the_schema() {
 #[test]
 fn its_table_of_files_is_the_catalogue() {
     let rows = table("## What it changes on a host");
-    assert_eq!(rows.len(), Component::ALL.len());
-    for (row, component) in rows.iter().zip(Component::ALL) {
+    let components =
+        Component::ALL.into_iter().filter(|component| Platform::AmazonLinux2.component(*component).is_some());
+    assert_eq!(rows.len(), components.clone().count());
+    for (row, component) in rows.iter().zip(components) {
         assert_eq!(quoted(row[0]), BTreeSet::from([component.name()]));
         let mut path = "";
-        for (cell, platform) in row[1..=3].iter().zip(Platform::ALL) {
+        for (cell, platform) in row[1..=3].iter().zip(Platform::LINUX) {
             // "the same" repeats the cell before it.
             path = quoted(cell).into_iter().next().unwrap_or(path);
             let carrier = &platform.component(component).expect("every platform has it").carrier;

@@ -33,7 +33,7 @@ pub(crate) fn proxy(url: &str) -> ProxyValues {
 pub(crate) fn present() -> ApplyParameters {
     ApplyParameters {
         values: Some(values()),
-        components: Component::ALL.to_vec(),
+        components: Component::ALL[..4].to_vec(),
         docker_restart: DockerRestart::Allow,
         preflight: Preflight::Require,
         policy: PolicyName::parse("ecs-production").unwrap(),

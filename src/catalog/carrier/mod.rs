@@ -57,6 +57,12 @@ pub enum Syntax {
     ShellExport,
     /// `key=value` in the `[main]` section (yum, dnf).
     Ini,
+    /// `KEY=value` strings of a REG_MULTI_SZ value, each on a line (the `Environment` of a Windows service).
+    ServiceEnvironment,
+    /// `REG_SZ KEY=value` for each value of a registry key (the variables of a Windows machine).
+    MachineEnvironment,
+    /// The object `proxies` of Docker's `daemon.json`.
+    DaemonJson,
 }
 
 impl Syntax {
@@ -72,6 +78,9 @@ impl Syntax {
             Self::UpstartOverride => "upstart",
             Self::ShellExport => "shell-export",
             Self::Ini => "ini",
+            Self::ServiceEnvironment => "multi-sz",
+            Self::MachineEnvironment => "machine",
+            Self::DaemonJson => "daemon-json",
         }
     }
 
@@ -79,7 +88,9 @@ impl Syntax {
     /// `[A-Za-z0-9._:/,\[\]%-]`, which needs no quotes in any syntax.
     fn render(self, key: Key, value: &str) -> String {
         match self {
-            Self::EnvFile | Self::Ini => format!("{key}={value}"),
+            Self::EnvFile | Self::Ini | Self::ServiceEnvironment | Self::MachineEnvironment | Self::DaemonJson => {
+                format!("{key}={value}")
+            }
             Self::SystemdDropIn => format!("Environment=\"{key}={}\"", value.replace('%', "%%")),
             Self::UpstartOverride => format!("env {key}={value}"),
             Self::ShellExport => format!("export {key}={value}"),
@@ -89,7 +100,9 @@ impl Syntax {
     fn survey(self, lines: &[Line], key: Key) -> Result<Survey, Unsupported> {
         let key = key.name();
         match self {
-            Self::EnvFile => env_file::survey(lines, key),
+            Self::EnvFile | Self::ServiceEnvironment | Self::MachineEnvironment | Self::DaemonJson => {
+                env_file::survey(lines, key)
+            }
             Self::SystemdDropIn => systemd::survey(lines, key),
             Self::UpstartOverride => upstart::survey(lines, key),
             Self::ShellExport => shell_export::survey(lines, key),

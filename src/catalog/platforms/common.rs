@@ -6,6 +6,9 @@ use crate::catalog::{
     Carrier, Component, ComponentRow, Key, Rival, RivalKind, RunningProbe, Service, Setting, ValueRule,
 };
 
+/// The services of Amazon Linux, which go by our own words.
+pub(super) const LINUX_SERVICES: &[(Service, &str)] = &[(Service::Docker, "docker"), (Service::Ecs, "ecs")];
+
 /// The variables of the ECS agent and of ecs-init.
 pub(super) const WITH_SOCKET: &[Setting] = &variables(ValueRule::BypassWithSocket);
 
@@ -22,6 +25,7 @@ pub(super) const ECS_AGENT: ComponentRow = ComponentRow {
     component: Component::EcsAgent,
     service: Some(Service::Ecs),
     carrier: Carrier { path: "/etc/ecs/ecs.config", syntax: Syntax::EnvFile, header: false, settings: WITH_SOCKET },
+    fallback: None,
     loaded: false,
     running: RunningProbe::AgentContainer,
     rivals: &[],
@@ -37,6 +41,7 @@ pub(super) const ECS_INIT_SYSTEMD: ComponentRow = ComponentRow {
         header: true,
         settings: WITH_SOCKET,
     },
+    fallback: None,
     loaded: true,
     running: RunningProbe::ProcessEnvironment,
     rivals: &[
@@ -56,6 +61,7 @@ pub(super) const DOCKER_SYSTEMD: ComponentRow = ComponentRow {
         header: true,
         settings: WITHOUT_SOCKET,
     },
+    fallback: None,
     loaded: true,
     running: RunningProbe::DockerInfo,
     rivals: &[
@@ -78,6 +84,7 @@ pub(super) const fn package_manager(path: &'static str) -> ComponentRow {
         component: Component::PackageManager,
         service: None,
         carrier: Carrier { path, syntax: Syntax::Ini, header: false, settings: PACKAGE_PROXY },
+        fallback: None,
         loaded: false,
         running: RunningProbe::None,
         rivals: &[],

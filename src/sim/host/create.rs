@@ -13,7 +13,7 @@ use super::environment::{
     sysvinit_environment,
 };
 use super::plain::{Dice, has_ecs, plain_tree};
-use super::spec::{Condition, DockerVersion, Fault, FaultWhen, HostSpec, ProxyAnswer};
+use super::spec::{Condition, DockerVersion, Fault, FaultWhen, HostSpec, LINUX_ONLY, ProxyAnswer};
 use super::tree::{Node, Tree};
 use crate::catalog::{Init, Platform, Service};
 
@@ -94,6 +94,7 @@ fn host_facts(spec: &HostSpec, dice: &mut Dice) -> String {
         Platform::AmazonLinux1 => 0,
         Platform::AmazonLinux2 => 219,
         Platform::AmazonLinux2023 => 252,
+        Platform::Windows => unreachable!("{LINUX_ONLY}"),
     };
     let tasks = 1 + dice.roll(6);
     format!("systemd={systemd}\ndocker_version={}\ntasks={tasks}\n", spec.docker.number())
@@ -134,22 +135,24 @@ impl Services {
         let (mut docker, mut ecs, mut units) = (None, None, Vec::new());
         match spec.platform.table().init {
             Init::Systemd => {
-                for service in Service::ALL {
+                for (service, _) in spec.platform.table().services {
                     let Some(started) = load_unit(start, service.name()) else { continue };
                     let environment = systemd_environment(start, &manager, &started);
                     match service {
                         Service::Docker => docker = Some(environment),
                         Service::Ecs => ecs = Some(environment),
+                        Service::SsmAgent => {}
                     }
-                    let loaded_from = if was_reloaded(spec, service) { now } else { start };
+                    let loaded_from = if was_reloaded(spec, *service) { now } else { start };
                     let loaded = load_unit(loaded_from, service.name()).unwrap_or(started);
-                    units.push((service, loaded, loaded_from.clone()));
+                    units.push((*service, loaded, loaded_from.clone()));
                 }
             }
             Init::Upstart => {
                 docker = Some(sysvinit_environment(start));
                 ecs = has_ecs.then(|| job_environment(start));
             }
+            Init::ServiceManager => unreachable!("{LINUX_ONLY}"),
         }
         let agent = has_ecs.then(|| agent_environment(start));
         Self { units, manager, docker, docker_json, docker_state, ecs, agent, ecs_state }

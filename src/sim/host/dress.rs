@@ -1,7 +1,7 @@
 //! Puts settings into the files of a host that is being made up.
 
 use super::plain::package_conf;
-use super::spec::{Condition, HostSpec};
+use super::spec::{Condition, HostSpec, LINUX_ONLY};
 use super::tree::Tree;
 use crate::catalog::carrier::Syntax;
 use crate::catalog::{Component, ComponentRow, Init, ProxyValues, Service, Setting, ValueRule};
@@ -177,6 +177,7 @@ fn write_row(tree: &mut Tree, row: &ComponentRow, values: &ProxyValues) {
                 String::from_utf8_lossy(bytes).replacen("[main]\n", &format!("[main]\n{}", lines("", &settings)), 1);
             *bytes = text.into_bytes();
         }),
+        Syntax::ServiceEnvironment | Syntax::MachineEnvironment | Syntax::DaemonJson => unreachable!("{LINUX_ONLY}"),
     }
 }
 
@@ -202,5 +203,6 @@ fn write_guide(tree: &mut Tree, row: &ComponentRow, host_port: &str) {
         (Component::Docker, _) => tree.put(path, drop_in("Service", "Environment", &docker)),
         // Appended, so it lands in whichever section is the last (S12).
         (Component::PackageManager, _) => tree.append("/etc/yum.conf", &format!("proxy=http://{host_port}\n")),
+        (Component::MachineEnvironment | Component::SsmAgent, _) => unreachable!("{LINUX_ONLY}"),
     }
 }

@@ -1,6 +1,6 @@
 //! The files of a host on which nobody has set a proxy yet.
 
-use super::spec::{Condition, EcsUnit, HostSpec};
+use super::spec::{Condition, EcsUnit, HostSpec, LINUX_ONLY};
 use super::tree::Tree;
 use crate::catalog::{Init, Platform};
 
@@ -31,6 +31,7 @@ pub(super) fn package_conf(platform: Platform) -> &'static str {
     match platform {
         Platform::AmazonLinux1 | Platform::AmazonLinux2 => "/etc/yum.conf",
         Platform::AmazonLinux2023 => "/etc/dnf/dnf.conf",
+        Platform::Windows => unreachable!("{LINUX_ONLY}"),
     }
 }
 
@@ -49,6 +50,7 @@ pub(super) fn plain_tree(spec: &HostSpec, dice: &mut Dice) -> Tree {
             tree.put("/etc/dnf/dnf.conf", include_str!("files/dnf.conf"));
             tree.link("/etc/yum.conf", "dnf/dnf.conf");
         }
+        Platform::Windows => unreachable!("{LINUX_ONLY}"),
     }
     match spec.platform.table().init {
         Init::Systemd => {
@@ -60,6 +62,7 @@ pub(super) fn plain_tree(spec: &HostSpec, dice: &mut Dice) -> Tree {
             tree.put("/etc/init/ecs.conf", include_str!("files/ecs.conf"));
             tree.put_with_mode("/etc/init.d/docker", include_str!("files/docker-init"), 0o755);
         }
+        Init::ServiceManager => unreachable!("{LINUX_ONLY}"),
     }
     if has_ecs(spec) {
         return tree;
@@ -88,6 +91,7 @@ fn os_release(platform: Platform, unsupported: bool) -> &'static str {
         Platform::AmazonLinux1 => include_str!("files/os-release.al1"),
         Platform::AmazonLinux2 => include_str!("files/os-release.al2"),
         Platform::AmazonLinux2023 => include_str!("files/os-release.al2023"),
+        Platform::Windows => unreachable!("{LINUX_ONLY}"),
     }
 }
 

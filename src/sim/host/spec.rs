@@ -2,10 +2,13 @@
 
 use crate::catalog::{Platform, ProxyValues, Service};
 
-/// A host to create.
+/// Why [`Platform::Windows`] does not come up in this module.
+pub(super) const LINUX_ONLY: &str = "invariant: hosts with a root folder run Linux";
+
+/// A Linux host to create.
 #[derive(Clone, Debug)]
 pub struct HostSpec {
-    /// What it runs.
+    /// What it runs, one of [`Platform::LINUX`].
     pub platform: Platform,
     /// Its Docker.
     pub docker: DockerVersion,
@@ -27,6 +30,7 @@ impl HostSpec {
         let docker = match platform {
             Platform::AmazonLinux1 => DockerVersion::Engine20,
             Platform::AmazonLinux2 | Platform::AmazonLinux2023 => DockerVersion::Engine25,
+            Platform::Windows => unreachable!("{LINUX_ONLY}"),
         };
         Self {
             platform,
