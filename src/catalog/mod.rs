@@ -356,6 +356,13 @@ pub struct Carrier {
     pub settings: &'static [Setting],
 }
 
+impl Carrier {
+    /// Whether it is a place in the registry and not a file.
+    pub const fn is_in_registry(&self) -> bool {
+        matches!(self.syntax, carrier::Syntax::ServiceEnvironment | carrier::Syntax::MachineEnvironment)
+    }
+}
+
 /// One key in a carrier and the rule for its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {

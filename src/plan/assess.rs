@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Component, ComponentRow, ComponentScope, ProxyValues, Service, Setting};
+use crate::catalog::{Component, ComponentRow, ComponentScope, ProxyValues, Rival, RivalKind, Service, Setting};
 use crate::fleet::{ForeignEffect, ManagedSetting, Observed, ObservedSetting, Prior, Seen, ServiceState, Truth};
 use crate::plan::{Change, Drift, Finding, Obstacle, Reason, Target, Terms, Work};
 use crate::policy::DockerRestart;
@@ -96,7 +96,8 @@ fn present(
     }
     for source in observed.foreign.iter().filter(|source| source.component == row.component) {
         let finding = Finding::Inert { component: row.component, path: source.path.clone() };
-        let is_ours = is_governed(terms, observed, &source.path);
+        let of_machine = |rival: &Rival| rival.kind == RivalKind::MachineVariables && rival.path == source.path;
+        let is_ours = row.rivals.iter().any(of_machine) && is_governed(terms, observed, &source.path);
         if source.effect == ForeignEffect::Inert && !is_ours && !assessment.findings.contains(&finding) {
             assessment.findings.push(finding);
         }

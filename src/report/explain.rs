@@ -6,7 +6,7 @@ use super::layout::{paint, wrap, wrap_words};
 use super::plan::reach;
 use super::screen::role;
 use super::words::{self, truth};
-use crate::catalog::{ComponentRow, Platform, Setting, ValueKind};
+use crate::catalog::{Carrier, ComponentRow, ComponentScope, Platform, Setting, ValueKind};
 use crate::fleet::{
     ForeignEffect, ForeignSource, Identity, Instance, Observation, Observed, ObservedSetting, Seen, ServiceState, Truth,
 };
@@ -39,6 +39,8 @@ pub fn explain_text(explanation: &Explanation, width: usize) -> String {
         for row in observed.platform.table().components {
             if terms.components.contains(&row.component) {
                 component(&mut out, terms, row, observed, width);
+            } else if row.component.scope() == ComponentScope::ObservedOnly {
+                observed_only(&mut out, row, observed, width);
             }
         }
         out.push('\n');
@@ -78,17 +80,8 @@ fn field(out: &mut String, name: &str, text: &str, width: usize) {
 }
 
 fn component(out: &mut String, terms: &Terms, row: &'static ComponentRow, observed: &Observed, width: usize) {
-    out.push('\n');
-    let service = row.service.map(|service| match observed.service(service) {
-        Some(ServiceState::Active) => format!(", service {service} is running"),
-        Some(ServiceState::Inactive | ServiceState::Due) => format!(", service {service} is stopped"),
-        Some(ServiceState::Failed) => format!(", service {service} is failed"),
-        Some(ServiceState::Absent) => format!(", service {service} is not installed"),
-        None => String::new(),
-    });
+    component_heading(out, row, observed, "", width);
     let carrier = observed.carrier(row);
-    let text = format!("{}{}", carrier.path, service.unwrap_or_default());
-    wrap_words(out, &format!("  {}", paint(role::HEADING, row.component.name())), &text, 4, width);
     for setting in carrier.settings {
         let Some(seen) = observed.setting(row.component, setting.key) else { continue };
         let desired = terms.values.as_ref().map(|values| values.value(setting.rule));
@@ -99,23 +92,51 @@ fn component(out: &mut String, terms: &Terms, row: &'static ComponentRow, observ
             _ => {
                 out.push_str(&heading);
                 out.push('\n');
-                truths(out, desired, seen, width);
+                truths(out, desired, seen, carrier, width);
             }
         }
         rivals(out, terms, *setting, seen, observed, width);
     }
 }
 
+/// The component, what carries its settings, and its service, with a remark behind.
+fn component_heading(out: &mut String, row: &'static ComponentRow, observed: &Observed, remark: &str, width: usize) {
+    let service = row.service.zip(row.service.and_then(|service| observed.service(service)));
+    let service = service.map_or_else(String::new, |(service, state)| {
+        let name = observed.platform.table().service_name(service);
+        let state = match state {
+            ServiceState::Active => "is running",
+            ServiceState::Inactive => "is stopped",
+            ServiceState::Due => "is stopped, but set to start by itself",
+            ServiceState::Failed => "is failed",
+            ServiceState::Absent => "is not installed",
+        };
+        format!(", service {name} {state}")
+    });
+    out.push('\n');
+    let text = format!("{}{service}{remark}", observed.carrier(row).path);
+    wrap_words(out, &format!("  {}", paint(role::HEADING, row.component.name())), &text, 4, width);
+}
+
+/// A component that no policy can govern: what its carrier says.
+fn observed_only(out: &mut String, row: &'static ComponentRow, observed: &Observed, width: usize) {
+    component_heading(out, row, observed, "; only looked at", width);
+    for setting in observed.carrier(row).settings {
+        let Some(seen) = observed.setting(row.component, setting.key) else { continue };
+        wrap(out, &format!("    {:<12}", setting.key.name()), &pieces(&truth(&seen.carrier)), 6, width);
+    }
+}
+
 /// What is wanted and what is there, a line each.
-fn truths(out: &mut String, desired: Option<String>, seen: &ObservedSetting, width: usize) {
+fn truths(out: &mut String, desired: Option<String>, seen: &ObservedSetting, carrier: &Carrier, width: usize) {
     for (name, value) in [
         ("desired", desired.unwrap_or_else(|| "not set by proxyfleet".to_owned())),
-        ("file", truth(&seen.carrier)),
+        (if carrier.is_in_registry() { "registry" } else { "file" }, truth(&seen.carrier)),
         ("loaded", truth(&seen.loaded)),
         ("running", truth(&seen.running)),
     ] {
         if value != "-" {
-            wrap(out, &format!("      {name:<8}"), &pieces(&value), 15, width);
+            wrap(out, &format!("      {name:<9}"), &pieces(&value), 16, width);
         }
     }
 }
@@ -137,7 +158,7 @@ fn rivals(
             ForeignEffect::Overrides => "wins with",
             ForeignEffect::Inert => "has no effect with",
         };
-        wrap_words(out, "      also    ", &format!("{} {effect} {}", source.path, source.value), 15, width);
+        wrap_words(out, "      also     ", &format!("{} {effect} {}", source.path, source.value), 16, width);
     }
 }
 
