@@ -1,6 +1,7 @@
 //! Sentences for the closed sets of the engine: one place says what each reason means and what to do about it.
 
 use crate::catalog::Service;
+use crate::catalog::carrier::Unsupported;
 use crate::fleet::{InstanceId, Truth};
 use crate::plan::{Finding, Obstacle, Reason};
 
@@ -52,26 +53,14 @@ fn obstacle_words(obstacle: &Obstacle) -> (String, String) {
             (format!("{key} overridden by {path}"), "remove the setting there, then run again".into())
         }
         Obstacle::Blocked { reason, path } => {
-            (format!("cannot edit {path}: {}", blocker(reason)), "mend the file by hand, then run again".into())
+            let known = Unsupported::from_name(reason);
+            let what = known.map_or_else(|| reason.clone(), |known| known.to_string());
+            let remedy = known.map_or("look at the host, then run again", Unsupported::remedy);
+            (format!("cannot edit {path}: {what}"), remedy.into())
         }
         Obstacle::Unreadable { key, truth } => {
             (format!("{truth} {key} could not be read"), "look at the host; proxyfleet does not act on guesses".into())
         }
-    }
-}
-
-fn blocker(reason: &str) -> &str {
-    match reason {
-        "not-text" => "not a text file",
-        "too-large" => "too large",
-        "continued-line" => "a line ends in a backslash",
-        "continued-value" => "the value goes on over several lines",
-        "here-document" => "it holds a here-document",
-        "unreadable" => "it cannot be read",
-        "dangling-link" => "it is a link to nothing",
-        "not-a-file" => "it is not a file",
-        "no-section" => "text stands before its first section",
-        other => other,
     }
 }
 

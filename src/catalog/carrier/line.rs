@@ -33,6 +33,18 @@ impl Lines {
         Ok(Self { lines, style: if crlf { b"\r\n" } else { b"\n" } })
     }
 
+    /// Takes a registry value apart, whose strings each end with `\n`.
+    pub(super) fn parse_registry(content: &[u8]) -> Result<Self, Unsupported> {
+        if content.len() > SIZE_LIMIT_BYTES {
+            return Err(Unsupported::TooLarge);
+        }
+        if content.iter().any(|byte| matches!(byte, 0 | b'\r')) || std::str::from_utf8(content).is_err() {
+            return Err(Unsupported::NotText);
+        }
+        let line = |text: &[u8]| Line { text: text.strip_suffix(b"\n").unwrap_or(text).to_vec(), ending: b"\n" };
+        Ok(Self { lines: content.split_inclusive(|&byte| byte == b'\n').map(line).collect(), style: b"\n" })
+    }
+
     /// Puts the file together.
     pub(super) fn join(&self) -> Vec<u8> {
         self.lines.iter().flat_map(|line| [line.text.as_slice(), line.ending]).flatten().copied().collect()

@@ -1,7 +1,8 @@
 //! The carrier syntaxes: how a setting is read from, put into and taken out of a file.
 //!
 //! This code is the specification that the shell code in the documents (`src/document/sh/carrier.sh`) must equal; a
-//! property test holds the two together on random files. Everything works on bytes: what is not ours stays as it is,
+//! property test holds the two together on random files, and another one the PowerShell code (`src/document/ps1/carrier.ps1`).
+//! Everything works on bytes: what is not ours stays as it is,
 //! whatever its encoding (proxy-by-os 18).
 //!
 //! # Occurrences
@@ -21,10 +22,17 @@
 //! and blocks stay open, one cannot tell what a line means without the reader's own parser, and deleting one could break
 //! the rest. Refused as well are files with a NUL byte or a carriage return inside a line (some systemd versions end
 //! the line there, others drop the rest), and with the byte 1, by which the shell code marks NUL.
+//!
+//! # Windows
+//! The carriers of Windows are texts as well. A registry value is taken as lines, which all end with `\n`; an absent value
+//! is the empty text, and the empty text is written as an absent value. A carriage return is refused there. The file
+//! `daemon.json` is not made of lines: what an occurrence is there, and what is refused, is told in its module.
 
+mod daemon_json;
 mod env_file;
 mod ini;
 mod line;
+mod registry;
 mod shell_export;
 mod survey;
 mod systemd;
@@ -44,7 +52,9 @@ pub const HEADER: &str =
 /// The largest carrier that is looked at, in bytes.
 pub const SIZE_LIMIT_BYTES: usize = 256 * 1024;
 
-/// How a file is written.
+const NOT_LINES: &str = "invariant: the functions for lines are not called for daemon.json";
+
+/// How a carrier is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Syntax {
     /// `KEY=value` lines without quotes (`ecs.config`).
@@ -57,18 +67,22 @@ pub enum Syntax {
     ShellExport,
     /// `key=value` in the `[main]` section (yum, dnf).
     Ini,
-    /// `KEY=value` strings of a REG_MULTI_SZ value, each on a line (the `Environment` of a Windows service).
+    /// The strings `KEY=value` of a service's registry value `Environment` (`REG_MULTI_SZ`).
     ServiceEnvironment,
-    /// `REG_SZ KEY=value` for each value of a registry key (the variables of a Windows machine).
+    /// Machine variables of Windows: a line `REG_SZ NAME=value` or `REG_EXPAND_SZ NAME=value` for each registry value whose
+    /// name is one of our keys, in the order of the keys.
     MachineEnvironment,
-    /// The object `proxies` of Docker's `daemon.json`.
+    /// The object `proxies` of docker's `daemon.json`.
     DaemonJson,
 }
 
 impl Syntax {
-    /// Every syntax.
-    pub const ALL: [Self; 5] =
+    /// The syntaxes of Linux carriers, which the shell code edits.
+    pub const LINUX: [Self; 5] =
         [Self::EnvFile, Self::SystemdDropIn, Self::UpstartOverride, Self::ShellExport, Self::Ini];
+
+    /// The syntaxes of Windows carriers, which the PowerShell code edits.
+    pub const WINDOWS: [Self; 3] = [Self::ServiceEnvironment, Self::MachineEnvironment, Self::DaemonJson];
 
     /// The word used in the generated tables of the scripts.
     pub const fn name(self) -> &'static str {
@@ -85,28 +99,36 @@ impl Syntax {
     }
 
     /// The line that gives `key` the value `value`, without its ending. The value is from the safe set
-    /// `[A-Za-z0-9._:/,\[\]%-]`, which needs no quotes in any syntax.
+    /// `[A-Za-z0-9._:/,\[\]%-]`, which needs no quotes in any syntax, with a backslash on Windows.
     fn render(self, key: Key, value: &str) -> String {
         match self {
-            Self::EnvFile | Self::Ini | Self::ServiceEnvironment | Self::MachineEnvironment | Self::DaemonJson => {
-                format!("{key}={value}")
-            }
+            Self::EnvFile | Self::Ini | Self::ServiceEnvironment => format!("{key}={value}"),
+            Self::MachineEnvironment => format!("REG_SZ {key}={value}"),
             Self::SystemdDropIn => format!("Environment=\"{key}={}\"", value.replace('%', "%%")),
             Self::UpstartOverride => format!("env {key}={value}"),
             Self::ShellExport => format!("export {key}={value}"),
+            Self::DaemonJson => unreachable!("{NOT_LINES}"),
+        }
+    }
+
+    /// Takes a carrier that is made of lines apart.
+    fn parse(self, content: &[u8]) -> Result<Lines, Unsupported> {
+        match self {
+            Self::ServiceEnvironment | Self::MachineEnvironment => Lines::parse_registry(content),
+            _ => Lines::parse(content),
         }
     }
 
     fn survey(self, lines: &[Line], key: Key) -> Result<Survey, Unsupported> {
-        let key = key.name();
         match self {
-            Self::EnvFile | Self::ServiceEnvironment | Self::MachineEnvironment | Self::DaemonJson => {
-                env_file::survey(lines, key)
-            }
-            Self::SystemdDropIn => systemd::survey(lines, key),
-            Self::UpstartOverride => upstart::survey(lines, key),
-            Self::ShellExport => shell_export::survey(lines, key),
-            Self::Ini => ini::survey(lines, key),
+            Self::EnvFile => env_file::survey(lines, key.name()),
+            Self::SystemdDropIn => systemd::survey(lines, key.name()),
+            Self::UpstartOverride => upstart::survey(lines, key.name()),
+            Self::ShellExport => shell_export::survey(lines, key.name()),
+            Self::Ini => ini::survey(lines, key.name()),
+            Self::ServiceEnvironment => registry::survey_multi_sz(lines, key.name()),
+            Self::MachineEnvironment => registry::survey_machine(lines, key),
+            Self::DaemonJson => unreachable!("{NOT_LINES}"),
         }
     }
 }
@@ -148,36 +170,86 @@ pub enum Edit<'a> {
     },
 }
 
-/// Why a carrier is neither read nor edited.
+/// Why a carrier is neither read nor edited: what its content tells, and what only a host can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unsupported {
-    /// There is a NUL byte, a byte 1, or a carriage return inside a line.
-    #[error("the file is not text: it holds a NUL byte, a byte 1 or a carriage return inside a line")]
+    /// There is a NUL byte, a byte 1, or a carriage return inside a line; on Windows also any carriage return or
+    /// an empty string in a registry value, and text that is not UTF-8.
+    #[error("it is not text, or holds an empty string, a NUL byte or a line end where none may be")]
     NotText,
     /// It has more than [`SIZE_LIMIT_BYTES`].
-    #[error("the file is larger than {SIZE_LIMIT_BYTES} bytes")]
+    #[error("it is larger than {SIZE_LIMIT_BYTES} bytes")]
     TooLarge,
     /// A line continues on the next one.
-    #[error("a line of the file continues on the next one; join them")]
+    #[error("a line ends in a backslash and continues on the next one")]
     ContinuedLine,
     /// A shell file holds a here-document.
-    #[error("the file holds a here-document")]
+    #[error("it holds a here-document")]
     HereDocument,
     /// A value in quotes, a script or a block runs over lines and cannot be told apart from settings, or the value of
     /// the key itself does.
-    #[error(
-        "a value, script or block of the file does not end where it should, or the value of the key has several lines"
-    )]
+    #[error("a value, script or block does not end where it should, or the value of the key has several lines")]
     ContinuedValue,
     /// An INI file has a setting before its first section.
-    #[error("the file has a setting before its first section, so its readers refuse it")]
+    #[error("it has a setting before its first section, so its readers refuse it")]
     NoSection,
+    /// `daemon.json` is not JSON, not an object, or nested too deep.
+    #[error("it is not a JSON object, so docker would not start with it")]
+    NotJson,
+    /// `daemon.json` starts with a byte order mark.
+    #[error("it starts with a byte order mark, with which docker does not start")]
+    ByteOrderMark,
+    /// `proxies` in `daemon.json` is no object, or has a member of ours that is no plain text, or one of these names is there
+    /// twice or in another case.
+    #[error("its `proxies` is not an object of texts, or a name is there twice or in another case")]
+    OddProxies,
+    /// The path is a link to nothing.
+    #[error("it is a link to nothing")]
+    DanglingLink,
+    /// The path is a folder or a device.
+    #[error("it is not a file")]
+    NotAFile,
+    /// The system does not let us read it.
+    #[error("it cannot be read")]
+    Unreadable,
+    /// A registry value has another kind than its readers expect.
+    #[error("the registry value has another kind than its readers expect")]
+    WrongKind,
+    /// The command line of the docker service sets a proxy, so docker refuses the same setting in `daemon.json`.
+    #[error("the command line of the docker service sets a proxy, and docker does not start with both")]
+    Flag,
+    /// The command line of the docker service names another file than `daemon.json`.
+    #[error("the command line of the docker service names another file with --config-file")]
+    OtherConfigFile,
+    /// The version of docker, which decides on the carrier, cannot be told.
+    #[error("docker's version, which decides where its proxy is set, cannot be told")]
+    DockerVersion,
+    /// A Windows file is a reparse point.
+    #[error("it is a link, which a new file would replace")]
+    Link,
 }
 
 impl Unsupported {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::NotText, Self::TooLarge, Self::ContinuedLine, Self::HereDocument, Self::ContinuedValue, Self::NoSection];
+    pub const ALL: [Self; 17] = [
+        Self::NotText,
+        Self::TooLarge,
+        Self::ContinuedLine,
+        Self::HereDocument,
+        Self::ContinuedValue,
+        Self::NoSection,
+        Self::NotJson,
+        Self::ByteOrderMark,
+        Self::OddProxies,
+        Self::DanglingLink,
+        Self::NotAFile,
+        Self::Unreadable,
+        Self::WrongKind,
+        Self::Flag,
+        Self::OtherConfigFile,
+        Self::DockerVersion,
+        Self::Link,
+    ];
 
     /// The word used in reports.
     pub const fn as_str(self) -> &'static str {
@@ -188,6 +260,40 @@ impl Unsupported {
             Self::HereDocument => "here-document",
             Self::ContinuedValue => "continued-value",
             Self::NoSection => "no-section",
+            Self::NotJson => "not-json",
+            Self::ByteOrderMark => "byte-order-mark",
+            Self::OddProxies => "odd-proxies",
+            Self::DanglingLink => "dangling-link",
+            Self::NotAFile => "not-a-file",
+            Self::Unreadable => "unreadable",
+            Self::WrongKind => "wrong-kind",
+            Self::Flag => "flag",
+            Self::OtherConfigFile => "other-config-file",
+            Self::DockerVersion => "docker-version",
+            Self::Link => "link",
+        }
+    }
+
+    /// What a person does about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::TooLarge => "make it smaller by hand, then run again",
+            Self::ContinuedLine => "join the lines by hand, then run again",
+            Self::DanglingLink => "remove the link or make the file that it names, then run again",
+            Self::NotAFile => "put a file in its place, then run again",
+            Self::Unreadable => "look at the host; proxyfleet does not act on guesses",
+            Self::WrongKind => "make the value anew with the kind that the service manager documents, then run again",
+            Self::Flag => "take the proxy options out of the service's ImagePath, then run again",
+            Self::OtherConfigFile => "take --config-file out of the service's ImagePath, then run again",
+            Self::DockerVersion => "see that `docker --version` answers on the host, then run again",
+            Self::Link => "put the file itself in the place of the link, then run again",
+            Self::ByteOrderMark => "save the file as UTF-8 without a mark, then run again",
+            Self::NotText
+            | Self::HereDocument
+            | Self::ContinuedValue
+            | Self::NoSection
+            | Self::NotJson
+            | Self::OddProxies => "mend it by hand, then run again",
         }
     }
 
@@ -199,7 +305,10 @@ impl Unsupported {
 
 /// What `content` says of `key`. A missing file is an empty `content`.
 pub fn read(syntax: Syntax, content: &[u8], key: Key) -> Result<Reading, Unsupported> {
-    let lines = Lines::parse(content)?;
+    if syntax == Syntax::DaemonJson {
+        return daemon_json::read(content, key);
+    }
+    let lines = syntax.parse(content)?;
     let survey = syntax.survey(&lines.lines, key)?;
     Ok(match survey.effective() {
         None => Reading::Unset,
@@ -209,9 +318,13 @@ pub fn read(syntax: Syntax, content: &[u8], key: Key) -> Result<Reading, Unsuppo
 }
 
 /// The line that sets `key`, as it is but without its ending, for [`Edit::Restore`]; `None` when the key is unset, or when
-/// what counts is a complex line, which no edit touches and which counts again once our own is gone.
+/// what counts is a complex line, which no edit touches and which counts again once our own is gone. Of `daemon.json` it is
+/// the value as it is written, with its quotes.
 pub fn raw_line(syntax: Syntax, content: &[u8], key: Key) -> Result<Option<Vec<u8>>, Unsupported> {
-    let lines = Lines::parse(content)?;
+    if syntax == Syntax::DaemonJson {
+        return daemon_json::raw_line(content, key);
+    }
+    let lines = syntax.parse(content)?;
     let survey = syntax.survey(&lines.lines, key)?;
     let simple = survey.effective().filter(|occurrence| occurrence.is_simple());
     Ok(simple.map(|occurrence| lines.lines[occurrence.line].text.clone()))
@@ -219,7 +332,10 @@ pub fn raw_line(syntax: Syntax, content: &[u8], key: Key) -> Result<Option<Vec<u
 
 /// `content` after `edits`, which are applied in order; equal to `content` when everything is as wished already.
 pub fn edit(syntax: Syntax, content: &[u8], edits: &[Edit<'_>]) -> Result<Vec<u8>, Unsupported> {
-    let mut lines = Lines::parse(content)?;
+    if syntax == Syntax::DaemonJson {
+        return daemon_json::edit(content, edits);
+    }
+    let mut lines = syntax.parse(content)?;
     for edit in edits {
         match *edit {
             Edit::Set { key, value } => set(syntax, &mut lines, key, value)?,
@@ -240,9 +356,12 @@ pub fn edit(syntax: Syntax, content: &[u8], edits: &[Edit<'_>]) -> Result<Vec<u8
 }
 
 /// Whether nothing but `header`, `[Service]` and blank lines is left in `content`, so that a file which proxyfleet created
-/// can go.
-pub fn is_only_ours(content: &[u8], header: &str) -> bool {
-    Lines::parse(content).is_ok_and(|lines| {
+/// can go; of `daemon.json`, whether it has no member.
+pub fn is_only_ours(syntax: Syntax, content: &[u8], header: &str) -> bool {
+    if syntax == Syntax::DaemonJson {
+        return daemon_json::is_empty(content);
+    }
+    syntax.parse(content).is_ok_and(|lines| {
         lines
             .lines
             .iter()
