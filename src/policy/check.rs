@@ -34,6 +34,9 @@ pub(super) fn policy(raw: &RawPolicy, document: &Node, origin: Origin, mistakes:
     let targets = check.targets(raw.targets.as_ref());
     let state = check.state(raw);
     let components = check.components(raw.components.as_ref());
+    if let (Some(targets), Some(list)) = (&targets, &raw.components) {
+        check.components_somewhere(list, &targets.platforms);
+    }
     let docker_restart =
         check.choice("docker_restart", raw.docker_restart.as_ref(), DockerRestart::ALL, DockerRestart::name);
     let preflight = check.choice("preflight", raw.preflight.as_ref(), Preflight::ALL, Preflight::name);
@@ -310,6 +313,25 @@ impl<'a> Check<'a, '_, '_> {
             return None;
         };
         Some(self.set(&["components"], list, &Component::IN_POLICIES, Component::name))
+    }
+
+    /// Reports components that none of `platforms` has.
+    fn components_somewhere(&mut self, list: &RawList, platforms: &[Platform]) {
+        for (index, word) in list.0.iter().enumerate() {
+            let component = word.as_ref().and_then(|RawText(word)| Component::from_name(word));
+            let Some(component) = component.filter(|component| Component::IN_POLICIES.contains(component)) else {
+                continue;
+            };
+            if platforms.iter().any(|platform| platform.component(component).is_some()) {
+                continue;
+            }
+            let names: Vec<&str> = platforms.iter().map(|platform| platform.name()).collect();
+            let has = Platform::ALL.iter().filter(|platform| platform.component(component).is_some());
+            let has: Vec<&str> = has.map(|platform| platform.name()).collect();
+            let message = format!("`components[{index}]`: there is no {component} on {}", names.join(", "));
+            let help = format!("take it out, or target a platform that has it: {}", has.join(", "));
+            self.add(Code::ComponentNowhere, message, help, &self.item(&["components"], index).range, "not there");
+        }
     }
 
     /// A list of words out of a closed set, given back in the order of the set.

@@ -81,6 +81,8 @@ pub enum Code {
     SameTargets,
     /// Proxy settings in a policy that takes them away.
     ProxyNotWanted,
+    /// A component that no platform of the targets has.
+    ComponentNowhere,
 
     /// Not a URL.
     NotAUrl,
@@ -129,7 +131,7 @@ pub enum Code {
 
 impl Code {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::Syntax,
         Self::FileTooLarge,
         Self::TooDeep,
@@ -157,6 +159,7 @@ impl Code {
         Self::Unquoted,
         Self::SameTargets,
         Self::ProxyNotWanted,
+        Self::ComponentNowhere,
         Self::NotAUrl,
         Self::ProxyScheme,
         Self::Credentials,
@@ -231,6 +234,7 @@ impl Code {
             Self::Unquoted => ("PF0306", "text that looks like a number, date or truth value is quoted"),
             Self::SameTargets => ("PF0307", "two policies for the same instances need different priorities"),
             Self::ProxyNotWanted => ("PF0308", "a policy with `state: absent` has no proxy"),
+            Self::ComponentNowhere => ("PF0309", "no platform of the targets has the component"),
             Self::NotAUrl => ("PF0401", "the proxy is not a URL"),
             Self::ProxyScheme => ("PF0402", "a proxy URL starts with http://"),
             Self::Credentials => ("PF0403", "credentials in a URL would end in command history and in readable files"),

@@ -73,6 +73,18 @@ fn its_table_of_files_is_the_catalogue() {
     }
 }
 
+#[test]
+fn its_table_of_windows_is_the_catalogue() {
+    let rows = table("On Windows Server (2016, 2019, 2022, 2025):");
+    let components = Platform::Windows.table().components;
+    assert_eq!(rows.len(), components.len());
+    for (row, known) in rows.iter().zip(components) {
+        assert_eq!(quoted(row[0]), BTreeSet::from([known.component.name()]));
+        let carriers = std::iter::once(&known.carrier).chain(&known.fallback).map(|carrier| carrier.path);
+        assert_eq!(quoted(row[1]), carriers.collect(), "{}", known.component);
+    }
+}
+
 #[cfg(all(feature = "aws", feature = "sim"))]
 #[test]
 fn its_permissions_are_the_operations_that_are_called() {
