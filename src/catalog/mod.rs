@@ -31,6 +31,10 @@ pub enum Platform {
     Windows,
 }
 
+/// Where the ECS agent on Linux keeps what it knows of itself, the cluster it has joined included; newer agents use the
+/// first. Once one is there, the agent refuses to start with the name of another cluster (proxy-by-os 2.4, S1).
+pub const AGENT_STATE: [&str; 2] = ["/var/lib/ecs/data/agent.db", "/var/lib/ecs/data/ecs_agent_data.json"];
+
 impl Platform {
     /// Every platform, in the order in which screens list them.
     pub const ALL: [Self; 4] = [Self::AmazonLinux1, Self::AmazonLinux2, Self::AmazonLinux2023, Self::Windows];

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::catalog::Platform;
+use crate::document::ClusterName;
 use crate::report::ColorChoice;
 
 /// Keeps the HTTP proxy settings of a fleet of container instances equal to YAML policies, through AWS Systems Manager.
@@ -47,6 +50,9 @@ pub(super) enum Command {
     Validate(Validate),
     /// Print the JSON Schema of policy files.
     Schema,
+    /// Print what a policy makes of an instance, without one: user data, files, documents. Needs no AWS access.
+    #[command(subcommand)]
+    Render(Render),
     /// Observe the fleet and show what would change. Changes nothing.
     #[cfg(feature = "aws")]
     Plan(Plan),
@@ -75,6 +81,84 @@ pub(super) struct Policies {
 pub(super) struct Validate {
     #[command(flatten)]
     pub(super) policies: Policies,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Render {
+    /// The user data with which a new instance is born with the settings of a policy.
+    UserData(RenderUserData),
+    /// Every file with proxy settings as it would look on an empty host.
+    Files(RenderFiles),
+    /// An SSM document as it is published.
+    Document(RenderDocument),
+}
+
+/// Which policy, on which platform.
+#[derive(Debug, Args)]
+pub(super) struct PolicyOnPlatform {
+    #[command(flatten)]
+    pub(super) policies: Policies,
+    /// The name of the policy.
+    #[arg(long, value_name = "NAME")]
+    pub(super) policy: String,
+    /// The system of the instances.
+    #[arg(long, value_parser = platforms())]
+    pub(super) platform: Platform,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The user data may run at every boot: it repairs what was changed since, restarts only what already \
+    runs, and waits for nothing."
+)]
+pub(super) struct RenderUserData {
+    #[command(flatten)]
+    pub(super) what: PolicyOnPlatform,
+    /// The ECS cluster to join, where the instance does not name one itself.
+    #[arg(long, value_name = "NAME", value_parser = cluster)]
+    pub(super) cluster: Option<ClusterName>,
+    /// What the user data is wanted as.
+    #[arg(long = "as", value_enum, default_value_t, value_name = "FORM")]
+    pub(super) form: UserDataForm,
+}
+
+/// What user data is wanted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum UserDataForm {
+    /// The whole user data of an instance.
+    #[default]
+    Whole,
+    /// One part of a MIME multi-part message, its headers included.
+    MimePart,
+    /// The script inside, for reading.
+    Script,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenderFiles {
+    #[command(flatten)]
+    pub(super) what: PolicyOnPlatform,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct RenderDocument {
+    /// The document that changes instances with this system.
+    #[arg(long, value_parser = platforms())]
+    pub(super) platform: Option<Platform>,
+    /// The document that looks.
+    #[arg(long)]
+    pub(super) observe: bool,
+}
+
+/// A platform by its name.
+fn platforms() -> impl TypedValueParser<Value = Platform> {
+    PossibleValuesParser::new(Platform::ALL.map(Platform::name))
+        .map(|name| Platform::from_name(&name).expect("invariant: clap lets only these names through"))
+}
+
+fn cluster(text: &str) -> Result<ClusterName, &'static str> {
+    ClusterName::parse(text).ok_or("the name of a cluster has 1 to 255 letters, digits, `-` and `_`")
 }
 
 /// Which fleet.

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-#[cfg(feature = "aws")]
-use crate::policy::{Diagnostic, SourceFile};
-#[cfg(feature = "aws")]
-use crate::report::diagnostics_text;
-use crate::report::error_text;
+use crate::catalog::Platform;
+use crate::document::UserDataError;
+use crate::policy::{Diagnostic, PolicyName, SourceFile};
+use crate::report::{diagnostics_text, error_text};
 
 /// Why a command could not be carried out. Each has a remedy.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +21,23 @@ pub(super) enum CliError {
     #[error("no policy files in {}", path.display())]
     NoPolicies { path: PathBuf },
     /// Mistakes in policies.
-    #[cfg(feature = "aws")]
     #[error("the policies have mistakes")]
     Policies { files: Vec<SourceFile>, diagnostics: Vec<Diagnostic> },
+    /// No such policy.
+    #[error("no policy `{name}`")]
+    NoPolicy { name: String, known: Vec<String> },
+    /// A policy that is for other systems.
+    #[error("policy `{policy}` is not for {platform}")]
+    NotTargeted { policy: PolicyName, platform: Platform, targets: Vec<Platform> },
+    /// A policy that writes nothing.
+    #[error("policy `{policy}` has `state: absent`: there is nothing to write")]
+    NothingToWrite { policy: PolicyName },
+    /// User data that cannot be had.
+    #[error(transparent)]
+    UserData(#[from] UserDataError),
+    /// A document that is not there yet.
+    #[error("there is no document for {} yet", platform.table().title)]
+    NoDocument { platform: Platform },
     /// Two policies for the same instances.
     #[cfg(feature = "aws")]
     #[error("policies conflict:\n{}", conflicts.join("\n"))]
@@ -81,18 +94,25 @@ pub(super) enum CliError {
 
 impl CliError {
     /// What to do about it.
-    #[cfg_attr(
-        not(any(feature = "aws", feature = "sim")),
-        expect(clippy::unnecessary_wraps, reason = "the errors without a remedy are those of the other features")
-    )]
     fn remedy(&self) -> Option<String> {
         let text = match self {
             Self::Read { .. } => "give the path of a policy file or of a folder with policies",
             Self::NoPolicies { .. } => "policies are files named *.yaml or *.yml",
+            Self::NoPolicy { known, .. } => return Some(format!("there are {}", known.join(", "))),
+            Self::NotTargeted { targets, .. } => {
+                let names: Vec<&str> = targets.iter().map(|platform| platform.name()).collect();
+                return Some(format!("it is for {}; `targets.platforms` says so", names.join(", ")));
+            }
+            Self::NothingToWrite { .. } => "an instance that was never given settings has none to take away",
+            Self::UserData(UserDataError::TooLarge { .. }) => "make the bypass list of the policy shorter",
+            Self::UserData(UserDataError::NoComponent { .. }) => "name others under `components`",
+            Self::Policies { .. } | Self::UserData(UserDataError::NotYet { .. }) | Self::NoDocument { .. } => {
+                return None;
+            }
             #[cfg(any(feature = "aws", feature = "sim"))]
             Self::Io { .. } => return None,
             #[cfg(feature = "aws")]
-            Self::Policies { .. } | Self::Write { .. } | Self::Interrupted => return None,
+            Self::Write { .. } | Self::Interrupted => return None,
             #[cfg(feature = "aws")]
             Self::Conflicts { .. } => "give one of them another `priority`, or narrow its `targets`",
             #[cfg(feature = "aws")]
@@ -119,7 +139,6 @@ impl CliError {
 
     /// The error as it is shown.
     pub(super) fn text(&self, width: usize) -> String {
-        #[cfg(feature = "aws")]
         if let Self::Policies { files, diagnostics } = self {
             return diagnostics_text(files, diagnostics, width);
         }

@@ -15,6 +15,7 @@ mod gather;
 #[cfg(feature = "aws")]
 mod plan;
 mod policies;
+mod render;
 mod schema;
 #[cfg(feature = "sim")]
 mod sim;
@@ -78,6 +79,7 @@ fn run(arguments: &Arguments, screen: Screen) -> Result<Exit, CliError> {
     match &arguments.command {
         Command::Validate(options) => validate::run(options, global, screen),
         Command::Schema => Ok(schema::run(screen)),
+        Command::Render(what) => render::run(what, global, screen),
         #[cfg(feature = "aws")]
         Command::Plan(options) => block_on(interruptible(plan::run(options, global, screen))),
         #[cfg(feature = "aws")]

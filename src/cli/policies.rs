@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use crate::policy::{Diagnostic, PolicySet, Severity, SourceFile, load};
-#[cfg(feature = "aws")]
 use crate::report::{Screen, diagnostics_text};
 
 /// What a command got for its paths.
@@ -22,7 +21,6 @@ impl LoadedPolicies {
 }
 
 /// Reads policies for a command that acts on them: mistakes end it, warnings are said.
-#[cfg(feature = "aws")]
 pub(super) fn read_for_a_run(paths: &[PathBuf], json: bool, screen: Screen) -> Result<PolicySet, CliError> {
     let loaded = read(paths)?;
     if loaded.has_errors() {

@@ -5,15 +5,24 @@
 //! something to a shell (decision D2). [`Document::version_name`] is the digest of the content, so publishing the same
 //! document twice is one version.
 //!
+//! From the same sources comes the user data of new instances ([`user_data`]), and how carriers look
+//! ([`rendered_files`]).
+//!
 //! Not here: how documents are published and sent, and what their output means ([`crate::fleet`] parses it).
 
+mod files;
+mod pack;
 mod script;
+mod user_data;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+pub use files::{RenderedFile, rendered_files};
+pub use user_data::{ClusterName, MAX_USER_DATA_BYTES, UserDataError, UserDataForm, UserDataRequest, user_data};
 
 use crate::catalog::{Component, MAX_BYPASS_CHARS, NO_PROXY_PATTERN, PROXY_URL_PATTERN, Platform, ProxyValues};
 use crate::policy::{DockerRestart, PolicyName, Preflight};

@@ -1,6 +1,7 @@
-//! The scripts in the documents: shell sources, with the catalogue as shell functions in place of marker lines.
+//! The scripts in the documents and in user data: shell sources, with the catalogue as shell functions in place of marker
+//! lines.
 
-use crate::catalog::{ComponentRow, DOCKER_SOCKET, Platform, Service, System, ValueKind, carrier};
+use crate::catalog::{AGENT_STATE, ComponentRow, DOCKER_SOCKET, Platform, Service, System, ValueKind, carrier};
 
 const COMMON: &str = include_str!("sh/common.sh");
 const CARRIER: &str = include_str!("sh/carrier.sh");
@@ -9,8 +10,11 @@ const FACTS: &str = include_str!("sh/facts.sh");
 const OBSERVE: &str = include_str!("sh/observe.sh");
 const RESTART: &str = include_str!("sh/restart.sh");
 const LOCK: &str = include_str!("sh/lock.sh");
+const FILES: &str = include_str!("sh/files.sh");
+const RECORD: &str = include_str!("sh/record.sh");
 const DECIDE: &str = include_str!("sh/decide.sh");
 const APPLY: &str = include_str!("sh/apply.sh");
+const BOOT: &str = include_str!("sh/boot.sh");
 
 /// The line that the tables of the catalogue take the place of.
 const CATALOGUE_MARKER: &str = "#@catalogue@";
@@ -37,7 +41,15 @@ pub(super) fn observe() -> Vec<String> {
 
 /// The lines of the script that applies on one platform.
 pub(super) fn apply(platform: Platform) -> Vec<String> {
-    assemble(&[platform], &[COMMON, CARRIER, SERVICES, FACTS, RESTART, LOCK, DECIDE, APPLY])
+    assemble(&[platform], &[COMMON, CARRIER, SERVICES, FACTS, RESTART, LOCK, RECORD, FILES, DECIDE, APPLY])
+}
+
+/// The lines of the script that an instance of one platform boots with. It finds its parameters set already.
+pub(super) fn boot(platform: Platform) -> Vec<String> {
+    let agent_state = format!("AGENT_STATE='{}'", AGENT_STATE.join(" "));
+    let mut lines = assemble(&[platform], &[COMMON, CARRIER, SERVICES, RESTART, LOCK, RECORD, FILES, BOOT]);
+    lines.splice(..1, [agent_state]);
+    lines
 }
 
 /// Joins sources to one script. To fit into a document it goes without blank lines and comments, and each level of

@@ -8,6 +8,7 @@ mod explain;
 mod layout;
 mod plan;
 mod progress;
+mod render;
 mod screen;
 mod summary;
 mod words;
@@ -21,5 +22,6 @@ pub use diagnostics::{diagnostics_json, diagnostics_text, error_text, validated_
 pub use explain::{Explanation, explain_json, explain_text};
 pub use plan::{chapter_text, plan_text, question_text, scope_text};
 pub use progress::Progress;
+pub use render::{files_json, files_text, user_data_json};
 pub use screen::{ColorChoice, Screen};
 pub use summary::{summary_json, summary_text};

@@ -38,14 +38,14 @@ done
 exit 127
 "#;
 
-/// A host on which an apply gets a signal at a chosen step.
-struct Steps {
-    scene: Scene,
+/// A host on which a script gets a signal at a chosen step.
+pub(crate) struct Steps {
+    pub(crate) scene: Scene,
     folder: TempDir,
 }
 
 impl Steps {
-    fn new(scene: Scene, signal: &str) -> Self {
+    pub(crate) fn new(scene: Scene, signal: &str) -> Self {
         let folder = TempDir::new().unwrap();
         for name in ["mv", "cp", "rm", "mkdir", "rmdir", "timeout", "cat"] {
             let path = folder.path().join(name);
@@ -66,9 +66,14 @@ impl Steps {
 
     /// Runs an apply that gets the signal at `step`; its output, and whether the step was reached.
     fn apply_until(&mut self, step: u32, parameters: &ApplyParameters) -> (String, bool) {
+        self.run_until(step, &apply_script(self.scene.platform, parameters))
+    }
+
+    /// The same for any script that takes the lock.
+    pub(crate) fn run_until(&mut self, step: u32, script: &str) -> (String, bool) {
         self.scene.set("STEP_AT", &step.to_string());
         std::fs::write(self.folder.path().join("number"), "0\n").unwrap();
-        let finished = self.scene.run(&apply_script(self.scene.platform, parameters));
+        let finished = self.scene.run(script);
         let number = std::fs::read_to_string(self.folder.path().join("number")).unwrap();
         self.scene.set("STEP_AT", "0");
         (String::from_utf8(finished.stdout).unwrap(), number.trim().parse::<u32>().unwrap() >= step)
@@ -80,7 +85,7 @@ fn old() -> Condition {
 }
 
 #[track_caller]
-fn no_rubbish(scene: &Scene) {
+pub(crate) fn no_rubbish(scene: &Scene) {
     let rubbish: Vec<String> = scene
         .host
         .snapshot()
@@ -281,11 +286,11 @@ fn another_system_is_never_touched() {
 }
 
 /// The name under which the process `id` would hold the lock on a simulated host, which has no /proc/PID/stat.
-fn holder(scene: &Scene, id: u32) -> String {
+pub(crate) fn holder(scene: &Scene, id: u32) -> String {
     format!("{id}..{}", scene.text("/proc/sys/kernel/random/boot_id").trim())
 }
 
-fn lock(scene: &Scene, holder: Option<&str>) {
+pub(crate) fn lock(scene: &Scene, holder: Option<&str>) {
     let folder = scene.host.at(&format!("{STATE}/lock"));
     std::fs::create_dir_all(&folder).unwrap();
     if let Some(holder) = holder {

@@ -22,6 +22,7 @@ mod fleet;
 mod observe_script;
 mod policies;
 mod readme;
+mod render;
 #[cfg(feature = "sim")]
 mod scene;
 #[cfg(all(feature = "aws", feature = "sim"))]
@@ -31,6 +32,9 @@ mod sim_host;
 #[cfg(feature = "sim")]
 mod sim_wire;
 mod tidy;
+#[cfg(feature = "sim")]
+mod user_data;
+mod user_data_text;
 #[cfg(feature = "sim")]
 mod winhost;
 #[cfg(feature = "sim")]

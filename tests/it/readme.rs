@@ -108,15 +108,17 @@ fn its_permissions_are_the_operations_that_are_called() {
 #[test]
 fn its_commands_and_options_exist() {
     use crate::fleet::binary;
-    let commands: BTreeSet<&str> = table("## Commands")
+    // The words of a call up to its arguments.
+    let is_command = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let commands: BTreeSet<Vec<&str>> = table("## Commands")
         .iter()
         .flat_map(|row| quoted(row[0]))
-        .map(|call| call.split(' ').next().unwrap_or(call))
+        .map(|call| call.split(' ').take_while(is_command).collect())
         .collect();
     let mut help = String::new();
     for command in &commands {
-        let output = binary(&[command, "--help"]).output().expect("the binary runs");
-        assert!(output.status.success(), "`{command}` is a command");
+        let output = binary(&[command, &["--help"][..]].concat()).output().expect("the binary runs");
+        assert!(output.status.success(), "`{}` is a command", command.join(" "));
         help += &String::from_utf8(output.stdout).expect("help is text");
     }
     let options = README.split(|character: char| !(character.is_ascii_alphanumeric() || character == '-'));

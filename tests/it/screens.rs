@@ -40,7 +40,20 @@ fn plan_apply_and_explain() {
 
 #[test]
 fn help() {
-    for command in [&[][..], &["validate"], &["schema"], &["plan"], &["apply"], &["explain"], &["sim"], &["demo"]] {
+    for command in [
+        &[][..],
+        &["validate"],
+        &["schema"],
+        &["render"],
+        &["render", "user-data"],
+        &["render", "files"],
+        &["render", "document"],
+        &["plan"],
+        &["apply"],
+        &["explain"],
+        &["sim"],
+        &["demo"],
+    ] {
         let mut arguments = command.to_vec();
         arguments.push("--help");
         let output = binary(&arguments).env("COLUMNS", "80").output().expect("the binary runs");

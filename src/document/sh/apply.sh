@@ -4,17 +4,15 @@
 
 # The longest detail in a report, in bytes, and the number of details.
 DETAIL_BYTES=180 DETAIL_LINES=5
-# Seconds to wait for another apply, for a service to come up, and between attempts.
-LOCK_SECONDS=5 VERIFY_SECONDS=60 PAUSE=1
-if [ -n "$ROOT" ] && [ -n "${PROXYFLEET_WAIT:-}" ]; then
-    LOCK_SECONDS=$PROXYFLEET_WAIT VERIFY_SECONDS=$PROXYFLEET_WAIT
-fi
+# Seconds to wait for a service to come up, and between attempts.
+VERIFY_SECONDS=60 PAUSE=1
+[ -z "$ROOT" ] || VERIFY_SECONDS=${PROXYFLEET_WAIT:-$VERIFY_SECONDS}
 BACKUPS=$HOME_DIR/backup
 # Names the services that an apply was restarting when it ended early. They count as services that ran.
 RESTARTING=$HOME_DIR/restarting
 INTROSPECTION=http://localhost:51678/v1/metadata
 
-PHASE=idle BODY='' DETAILS=0 CHANGED='' RESTARTED='' PENDING='' NEEDED='' WORK='' TEMPS='' MADE_FOLDERS='' AGENT_ANSWERED=no
+PHASE=idle BODY='' DETAILS=0 CHANGED='' RESTARTED='' PENDING='' NEEDED='' WORK='' AGENT_ANSWERED=no
 
 # Adds a detail to the report.
 detail() {
@@ -180,158 +178,21 @@ note_created() {
 
 # Writes the new version of one component's file beside it; the arguments are those of each_component.
 prepare_component() {
-    [ -e "$WORK/$1.edits" ] || return 0
-    resolve_path "$7" || refuse_prepared unsupported "$1 dangling-link $7"
-    pc_target=$ROOT$RESOLVED
-    pc_temp=${pc_target%/*}/.${pc_target##*/}.proxyfleet.$$
-    TEMPS="$TEMPS$pc_temp$NL"
-    if [ -e "$pc_target" ]; then
-        # A copy has the mode, the owner, the label and the attributes of the file that it will replace.
-        { cp -a "$pc_target" "$WORK/$1" && cp -a "$pc_target" "$pc_temp"; } 2>/dev/null || refuse_prepared not-writable "$7"
-        pc_source=$WORK/$1
-    else
-        make_folder "${pc_target%/*}" || refuse_prepared not-writable "$7"
-        pc_source=$WORK/$1.blank
-        if [ "$4" = header ]; then
-            printf '%s\n' "$HEADER" >"$pc_source"
-        else
-            # Not `:`, a special builtin: where it cannot write, the whole shell would end.
-            true >"$pc_source"
-        fi
-    fi
-    pc_reason=$(carrier_edit "$3" "$pc_source" "$WORK/$1.edits" "$pc_temp" 2>/dev/null)
-    case $? in
-        0) PREPARED="$PREPARED $1" ;;
-        1) rm -f "$pc_temp" ;;
-        3) refuse_prepared unsupported "$1 $pc_reason $7" ;;
-        *) refuse_prepared not-writable "$7" ;;
-    esac
+    prepare_file "$@" || refuse_prepared "$REASON" "$REASON_TEXT"
     # A file that we made goes when nothing of anybody is left in it.
     if has_word "$1" "$OURS" && has_word "$1" "$PREPARED"; then
-        if [ ! -s "$pc_temp" ] || { [ "$4" = header ] && carrier_only_ours "$3" "$pc_temp" "$HEADER"; }; then
-            rm -f "$pc_temp"
+        if [ ! -s "$NEW" ] || { [ "$4" = header ] && carrier_only_ours "$3" "$NEW" "$HEADER"; }; then
+            rm -f "$NEW"
             REMOVED="$REMOVED $1"
         fi
     fi
 }
 
-# Makes the folder $1 and those above it, and remembers them for a way back.
-make_folder() {
-    [ -n "$1" ] || return 1
-    [ ! -d "$1" ] || return 0
-    make_folder "${1%/*}" && mkdir "$1" 2>/dev/null && MADE_FOLDERS="$1$NL$MADE_FOLDERS"
-}
-
-# Takes away what an apply that was killed had prepared beside the file of one component; the arguments are those of
-# each_component.
-sweep_component() {
-    resolve_path "$7" || return 0
-    rm -f "$ROOT${RESOLVED%/*}/.${RESOLVED##*/}.proxyfleet".*
-}
-
-# Takes away what was prepared.
-discard_prepared() {
-    dp_ifs=$IFS
-    IFS=$NL
-    set -f
-    for dp_path in $TEMPS; do rm -f "$dp_path"; done
-    for dp_path in $MADE_FOLDERS; do rmdir "$dp_path" 2>/dev/null; done
-    set +f
-    IFS=$dp_ifs
-}
-
-# Refuses with the reason $1 and the text $2 after files were prepared.
-refuse_prepared() {
-    discard_prepared
-    refuse "$1" "$2"
-}
-
-# Brings files to the disk, so that a rename never shows an empty one after a crash.
-flush() {
-    sync "$@" 2>/dev/null || sync
-}
-
-# Brings every prepared file to the disk.
-flush_prepared() {
-    fp_ifs=$IFS
-    IFS=$NL
-    set -f --
-    for fp_path in $TEMPS; do
-        [ ! -e "$fp_path" ] || set -- "$@" "$fp_path"
-    done
-    set +f
-    IFS=$fp_ifs
-    [ "$#" -eq 0 ] || flush "$@"
-}
-
-# Whether two files hold the same; false if one cannot be read.
-same_bytes() {
-    sb_first=$(sha256sum 2>/dev/null <"$1") && [ "$sb_first" = "$(sha256sum 2>/dev/null <"$2")" ]
-}
-
-# Puts the prepared file of a component in place; the arguments are those of each_component.
-commit_component() {
-    has_word "$1" "$PREPARED" || return 0
-    # What somebody else wrote since we looked must not be lost, nor what a link leads to only now.
-    REASON_TEXT="$7 was changed by somebody else at the same time"
-    resolve_path "$7" || roll_back changed-meanwhile
-    cc_target=$ROOT$RESOLVED
-    cc_temp=${cc_target%/*}/.${cc_target##*/}.proxyfleet.$$
-    if [ -e "$WORK/$1" ]; then
-        same_bytes "$WORK/$1" "$cc_target" || roll_back changed-meanwhile
-    else
-        [ ! -e "$cc_target" ] || roll_back changed-meanwhile
-    fi
-    [ -e "$cc_temp" ] || has_word "$1" "$REMOVED" || roll_back changed-meanwhile
-    REASON_TEXT=''
-    CHANGED="$CHANGED $1"
-    if has_word "$1" "$REMOVED"; then
-        rm -f "$cc_target" || roll_back write
-    elif [ -e "$cc_target" ]; then
-        mv -f "$cc_temp" "$cc_target" 2>/dev/null || roll_back write
-    else
-        mv -f "$cc_temp" "$cc_target" 2>/dev/null || roll_back write
-        restorecon "$cc_target" >/dev/null 2>&1 || :
-    fi
-    report_component "$1" "$7"
-}
-
-# Adds the lines about the file of the component $1 at $2 to the report.
-report_component() {
-    for rc_verb in w x; do
-        rc_component=$1 rc_keys=''
-        each_decision touch collect_key
-        [ -z "$rc_keys" ] || BODY="$BODY$rc_verb $2 ${rc_keys#,}$NL"
-    done
-}
-
-# Collects the keys of rc_component that were touched as rc_verb says.
-collect_key() {
-    case $1 in
-        "$rc_component$TAB$rc_verb$TAB"*) rc_keys=$rc_keys,${1##*"$TAB"} ;;
-    esac
-}
-
-# Replaces the record by stdin.
-write_record() {
-    (umask 077 && cat >"$RECORD.new.$$") && flush "$RECORD.new.$$" && mv -f "$RECORD.new.$$" "$RECORD"
-}
-
-# Puts what is about to be written into the record, beside what it says already: a crash must not make us forget.
-record_ahead() {
+# Collects the lines for the record.
+collect_records() {
     RECORD_LINES=''
     each_decision record add_record
     each_component add_fresh_records
-    [ -n "$RECORD_LINES" ] || return 0
-    {
-        [ ! -e "$RECORD" ] || cat "$RECORD"
-        printf '%s' "$RECORD_LINES"
-    } | write_record
-}
-
-# Adds a line to those for the record.
-add_record() {
-    RECORD_LINES=$RECORD_LINES$1$NL
 }
 
 # Adds the lines of one component for settings that we write for the first time; the arguments are those of each_component.
@@ -351,42 +212,50 @@ add_fresh_record() {
     fr_rest=${fr_rest#*"$TAB"}
     fr_state=${fr_rest%%"$TAB"*}
     fr_rest=${fr_rest#*"$TAB"}
-    fr_line='' fr_made=existed fr_prior=''
-    resolve_path "$fr_path"
-    [ -e "$ROOT$RESOLVED" ] || fr_made=created
-    if [ "$fr_state" != unset ]; then
-        fr_prior=$(printf '%s' "${fr_rest#*"$TAB"}" | tr '\t' ' ')
-        fr_line=$(carrier_line "$fr_syntax" "$ROOT$RESOLVED" "$fr_key")
-    fi
-    add_record "$fr_component$TAB$fr_key$TAB$POLICY$TAB$fr_made$TAB$fr_state$TAB${fr_rest%%"$TAB"*}$TAB$fr_prior$TAB$fr_line"
+    add_first_record "$fr_component" "$fr_syntax" "$fr_path" "$fr_key" "$fr_state" "${fr_rest%%"$TAB"*}" \
+        "${fr_rest#*"$TAB"}"
 }
 
-# Drops from the record what no longer holds: earlier values of what was written, and everything that was taken away.
-record_behind() {
-    [ -e "$RECORD" ] || return 0
-    rb_now=$({
-        printf 'option\tstate\t%s\n' "$WANT_STATE"
-        each_component ask_for
-        cat "$RECORD"
-    } | awk '
-        BEGIN { FS = "\t" }
-        $1 == "option" { state = $3; next }
-        $1 == "ask" { asked[$2] = 1; next }
-        $1 == "want" { want[$2, $3] = $4; next }
-        !($1 in asked) { print; next }
-        state == "present" && (!(($1 SUBSEP $2) in last) || $6 == want[$1, $2]) {
-            if (!(($1 SUBSEP $2) in last)) order[++count] = $1 SUBSEP $2
-            last[$1, $2] = $0
-        }
-        END { for (i = 1; i <= count; i++) print last[order[i]] }
-    ') || return 0
-    rb_old=$(cat "$RECORD")
-    [ "$rb_now" != "$rb_old" ] || return 0
-    if [ -n "$rb_now" ]; then
-        printf '%s\n' "$rb_now" | write_record
+# Refuses with the reason $1 and the text $2 after files were prepared.
+refuse_prepared() {
+    discard_prepared
+    refuse "$1" "$2"
+}
+
+# Puts the prepared file of a component in place; the arguments are those of each_component.
+commit_component() {
+    has_word "$1" "$PREPARED" || return 0
+    # What somebody else wrote since we looked must not be lost, nor what a link leads to only now.
+    REASON_TEXT="$7 was changed by somebody else at the same time"
+    resolve_path "$7" || roll_back changed-meanwhile
+    cc_target=$ROOT$RESOLVED
+    cc_temp=${cc_target%/*}/.${cc_target##*/}.proxyfleet.$$
+    is_as_prepared "$1" "$cc_target" || roll_back changed-meanwhile
+    [ -e "$cc_temp" ] || has_word "$1" "$REMOVED" || roll_back changed-meanwhile
+    REASON_TEXT=''
+    CHANGED="$CHANGED $1"
+    if has_word "$1" "$REMOVED"; then
+        rm -f "$cc_target" || roll_back write
     else
-        rm -f "$RECORD"
+        put_in_place "$cc_temp" "$cc_target" || roll_back write
     fi
+    report_component "$1" "$7"
+}
+
+# Adds the lines about the file of the component $1 at $2 to the report.
+report_component() {
+    for rc_verb in w x; do
+        rc_component=$1 rc_keys=''
+        each_decision touch collect_key
+        [ -z "$rc_keys" ] || BODY="$BODY$rc_verb $2 ${rc_keys#,}$NL"
+    done
+}
+
+# Collects the keys of rc_component that were touched as rc_verb says.
+collect_key() {
+    case $1 in
+        "$rc_component$TAB$rc_verb$TAB"*) rc_keys=$rc_keys,${1##*"$TAB"} ;;
+    esac
 }
 
 # Whether the ECS agent answers on this host.
@@ -548,15 +417,16 @@ note_restarting() {
 
 # Carries the decisions out.
 change() {
-    PREPARED='' OURS='' REMOVED=''
+    OURS='' REMOVED=''
     make_work
     each_decision edit write_edit
     each_decision created note_created
     each_component prepare_component
     flush_prepared
+    collect_records
     PHASE=changing
-    record_ahead || roll_back record
     REASON_TEXT=''
+    record_ahead || roll_back record
     each_component commit_component
     if decided reload; then
         reload_definitions || roll_back reload
@@ -579,7 +449,7 @@ apply() {
     check_parameters
     trap interrupted TERM INT HUP
     (umask 077 && mkdir -p "$HOME_DIR") 2>/dev/null || refuse not-writable "${HOME_DIR#"$ROOT"}"
-    take_lock "$LOCK_SECONDS" || refuse busy 'another apply is at work'
+    take_lock || refuse busy 'another apply is at work'
     if [ "$TOOK_OVER" = yes ]; then
         each_component sweep_component
         rm -f "$RECORD".new.*

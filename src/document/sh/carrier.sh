@@ -319,6 +319,18 @@ carrier_line() { carrier_run line "$1" "$2" "$3"; }
 # carrier_only_ours SYNTAX FILE HEADER: status 0 when nothing but HEADER, [Service] and blank lines is left.
 carrier_only_ours() { carrier_run only "$1" "$2" "$3"; }
 
+# carrier_at SYNTAX PATH KEY...: carrier_read of the file that PATH leads to on this host, and more reasons.
+carrier_at() {
+  carrier_syntax=$1
+  resolve_path "$2" || { echo 'unsupported dangling-link'; return 3; }
+  shift 2
+  if [ -e "$ROOT$RESOLVED" ]; then
+    [ -f "$ROOT$RESOLVED" ] || { echo 'unsupported not-a-file'; return 3; }
+    [ -r "$ROOT$RESOLVED" ] || { echo 'unsupported unreadable'; return 3; }
+  fi
+  carrier_read "$carrier_syntax" "$ROOT$RESOLVED" "$@"
+}
+
 # list_normal [LIST]: prints the normal form of LIST, or of the line on standard input.
 list_normal() {
   [ $# -gt 0 ] || { IFS= read -r carrier_list || :; set -- "$carrier_list"; }

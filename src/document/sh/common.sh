@@ -12,6 +12,9 @@ unset http_proxy https_proxy no_proxy all_proxy ftp_proxy HTTP_PROXY HTTPS_PROXY
 ROOT=${PROXYFLEET_ROOT:-}
 # Where proxyfleet keeps its lock, its record of what it wrote, and backups.
 HOME_DIR=$ROOT/var/lib/proxyfleet
+# The record of what proxyfleet wrote, one setting a line, separated by tabs: component, key, policy, `created` where the
+# file is ours, state of the setting before us (set, malformed, unset), value written, value before us, line before us.
+RECORD=$HOME_DIR/managed
 NL='
 '
 TAB=$(printf '\t')

@@ -18,23 +18,6 @@ decide() {
     esac
 }
 
-# Prints what is wanted of one component; the arguments are those of each_component.
-ask_for() {
-    has_word "$1" "$REQUESTED" || return 0
-    af_component=$1
-    printf 'ask\t%s\t%s\t%s\n' "$1" "$2" "$7"
-    shift 7
-    for af_setting in "$@"; do
-        case ${af_setting##*:} in
-            http) af_value=$WANT_HTTP ;;
-            https) af_value=$WANT_HTTPS ;;
-            bypass) af_value=$WANT_BYPASS ;;
-            bypass-socket) af_value=$WANT_BYPASS,$DOCKER_SOCKET ;;
-        esac
-        printf 'want\t%s\t%s\t%s\n' "$af_component" "${af_setting%%:*}" "$af_value"
-    done
-}
-
 # shellcheck disable=SC2016  # A program for awk.
 AWK_DECIDE='
     BEGIN { FS = "\t" }

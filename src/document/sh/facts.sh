@@ -3,10 +3,6 @@
 # The shell walks the catalogue and pours what it finds into one awk program, section by section; a section begins with a
 # line `@@ name words`. That takes some twenty processes in all.
 
-# The record of what proxyfleet wrote, one setting a line, separated by tabs: component, key, policy, `created` where the
-# file is ours, state of the setting before us (set, malformed, unset), value written, value before us, line before us.
-RECORD=$HOME_DIR/managed
-
 # Sets FACTS, one fact a line, separated by tabs, a value always last:
 #   service NAME STATE
 #   truth COMPONENT KEY KIND carrier|loaded|running set|malformed|unset|na|unknown VALUE
@@ -48,16 +44,8 @@ emit_component() {
         *HTTP_PROXY*) ec_keys="$ec_keys http_proxy https_proxy no_proxy" ;;
     esac
     printf '@@ carrier\n'
-    if ! resolve_path "$ec_path"; then
-        printf 'unsupported dangling-link\n'
-    elif [ -e "$ROOT$RESOLVED" ] && ! [ -f "$ROOT$RESOLVED" ]; then
-        printf 'unsupported not-a-file\n'
-    elif [ -e "$ROOT$RESOLVED" ] && ! [ -r "$ROOT$RESOLVED" ]; then
-        printf 'unsupported unreadable\n'
-    else
-        # shellcheck disable=SC2086  # Keys are words.
-        carrier_read "$ec_syntax" "$ROOT$RESOLVED" $ec_keys
-    fi
+    # shellcheck disable=SC2086  # Keys are words.
+    carrier_at "$ec_syntax" "$ec_path" $ec_keys
     answer STATE "$ec_service"
     [ "$ec_loaded" = - ] || emit_loaded "$ec_service"
     emit_running "$ec_probe" "$ec_service"

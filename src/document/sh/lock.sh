@@ -2,6 +2,9 @@
 # folder and renaming the file are atomic, so of several contenders one wins.
 
 LOCK=$HOME_DIR/lock
+# Seconds to wait for another run.
+LOCK_SECONDS=5
+[ -z "$ROOT" ] || LOCK_SECONDS=${PROXYFLEET_WAIT:-$LOCK_SECONDS}
 # Whether the holder before us died with its work half done.
 TOOK_OVER=no
 
@@ -32,11 +35,11 @@ holder_lives() {
     [ "$1" = "$hl_pid.$LOCK_TOKEN" ] && kill -0 "$hl_pid" 2>/dev/null
 }
 
-# Takes the lock, from a dead holder as well; waits $1 seconds for a living one, then fails.
+# Takes the lock, from a dead holder as well; waits LOCK_SECONDS for a living one, then fails.
 take_lock() {
     lock_token $$
     LOCK_FILE=$LOCK/$$.$LOCK_TOKEN
-    tl_left=$1
+    tl_left=$LOCK_SECONDS
     while ! try_lock; do
         [ "$tl_left" -gt 0 ] || return 1
         tl_left=$((tl_left - 1))

@@ -1,9 +1,13 @@
 # Starting services. Only the scripts that write have this part.
 
+# An option that tells systemctl not to wait until what it starts is up; empty: it waits.
+WAITING=''
+
 # Starts the service $1 again. No pipe of ours may stay open in what it starts, and nothing may take the whole time limit.
 restart_service() {
+    # shellcheck disable=SC2086  # Nothing where it is empty.
     case $INIT:$1 in
-        systemd:*) quietly 90 systemctl restart "$1" ;;
+        systemd:*) quietly 90 systemctl $WAITING restart "$1" ;;
         upstart:docker) quietly 90 service "$1" restart ;;
         *)
             # `initctl restart` keeps the old definition of the job and with it the old override.
@@ -15,8 +19,9 @@ restart_service() {
 
 # Makes sure that the service $1 runs; leaves it alone if it does.
 start_service() {
+    # shellcheck disable=SC2086  # Nothing where it is empty.
     case $INIT:$1 in
-        systemd:*) quietly 60 systemctl start "$1" ;;
+        systemd:*) quietly 60 systemctl $WAITING start "$1" ;;
         upstart:docker) quietly 60 service "$1" start ;;
         *)
             ask_service "$1"

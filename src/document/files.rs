@@ -1,0 +1,42 @@
+//! The carriers of a policy as they look on a host that had none of them.
+
+use crate::catalog::carrier::{self, Edit};
+use crate::catalog::{Carrier, Component, Platform, ProxyValues};
+
+/// A file, or a place in the registry, with nothing in it but what proxyfleet writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderedFile {
+    /// The component that reads it.
+    pub component: Component,
+    /// Where it is on the instance.
+    pub path: &'static str,
+    /// Whether it is for a Docker older than 23 only, which does not know the other one.
+    pub for_old_docker: bool,
+    /// What is in it.
+    pub content: String,
+}
+
+/// The carriers of `components` on `platform` with `values`, in the order of the catalogue. Components that the platform does
+/// not have are left out.
+pub fn rendered_files(platform: Platform, values: &ProxyValues, components: &[Component]) -> Vec<RenderedFile> {
+    let rows = platform.table().components.iter().filter(|row| components.contains(&row.component));
+    rows.flat_map(|row| {
+        let one = |carrier: &Carrier, for_old_docker| RenderedFile {
+            component: row.component,
+            path: carrier.path,
+            for_old_docker,
+            content: content(carrier, values),
+        };
+        std::iter::once(one(&row.carrier, false)).chain(row.fallback.as_ref().map(|fallback| one(fallback, true)))
+    })
+    .collect()
+}
+
+fn content(carrier: &Carrier, values: &ProxyValues) -> String {
+    let empty = if carrier.header { format!("{}\n", carrier::HEADER) } else { String::new() };
+    let wanted: Vec<_> = carrier.settings.iter().map(|setting| (setting.key, values.value(setting.rule))).collect();
+    let edits: Vec<Edit<'_>> = wanted.iter().map(|(key, value)| Edit::Set { key: *key, value }).collect();
+    let content = carrier::edit(carrier.syntax, empty.as_bytes(), &edits)
+        .expect("invariant: an empty carrier can be edited in every syntax");
+    String::from_utf8(content).expect("invariant: what proxyfleet writes is ASCII")
+}
