@@ -1,4 +1,4 @@
-//! The SSM documents, generated from the catalogue and from the shell sources under `sh/`.
+//! The SSM documents, generated from the catalogue and from the sources under `sh/` and `ps1/`.
 //!
 //! `ProxyFleet-Observe` reads, `ProxyFleet-Apply-<Platform>` writes (decision D3). A document is a function of this
 //! program alone: parameters carry a policy's values, and each has a pattern that lets no character through that means
@@ -12,6 +12,7 @@
 
 mod files;
 mod pack;
+mod powershell;
 mod script;
 mod user_data;
 
@@ -24,7 +25,9 @@ use sha2::{Digest, Sha256};
 pub use files::{RenderedFile, rendered_files};
 pub use user_data::{ClusterName, MAX_USER_DATA_BYTES, UserDataError, UserDataForm, UserDataRequest, user_data};
 
-use crate::catalog::{Component, MAX_BYPASS_CHARS, NO_PROXY_PATTERN, PROXY_URL_PATTERN, Platform, ProxyValues};
+use crate::catalog::{
+    Component, ComponentScope, MAX_BYPASS_CHARS, NO_PROXY_PATTERN, PROXY_URL_PATTERN, Platform, ProxyValues, System,
+};
 use crate::policy::{DockerRestart, PolicyName, Preflight};
 
 /// The largest document that SSM accepts, its parameters included, in bytes (aws-ssm-facts 1).
@@ -69,7 +72,10 @@ pub fn observe() -> Document {
         "schemaVersion": "2.2",
         "description": "Reports the proxy settings of an instance: in its files, in its service manager and in its \
             processes. Reads only.",
-        "mainSteps": [linux_step("observeLinux", OBSERVE_TIMEOUT_SECONDS, &script::observe())],
+        "mainSteps": [
+            linux_step("observeLinux", OBSERVE_TIMEOUT_SECONDS, &script::observe()),
+            windows_step("observeWindows", OBSERVE_TIMEOUT_SECONDS, &powershell::observe()),
+        ],
     });
     Document::new(OBSERVE_DOCUMENT.to_owned(), None, &body)
 }
@@ -77,6 +83,10 @@ pub fn observe() -> Document {
 /// The document that makes an instance of `platform` equal to its parameters. It refuses to act on another system.
 pub fn apply(platform: Platform) -> Document {
     let table = platform.table();
+    let step = match table.system {
+        System::AmazonLinux { .. } => linux_step("applyLinux", APPLY_TIMEOUT_SECONDS, &script::apply(platform)),
+        System::WindowsServer { .. } => windows_step("applyWindows", APPLY_TIMEOUT_SECONDS, &powershell::apply()),
+    };
     let body = json!({
         "schemaVersion": "2.2",
         "description": format!(
@@ -85,14 +95,14 @@ pub fn apply(platform: Platform) -> Document {
             table.title
         ),
         "parameters": apply_parameters(platform),
-        "mainSteps": [linux_step("applyLinux", APPLY_TIMEOUT_SECONDS, &script::apply(platform))],
+        "mainSteps": [step],
     });
     Document::new(format!("ProxyFleet-Apply-{}", table.document_suffix), Some(platform), &body)
 }
 
 /// Every document, the observing one first.
 pub fn all() -> Vec<Document> {
-    std::iter::once(observe()).chain(Platform::LINUX.into_iter().map(apply)).collect()
+    std::iter::once(observe()).chain(Platform::ALL.into_iter().map(apply)).collect()
 }
 
 /// What an apply document is sent with.
@@ -135,7 +145,8 @@ impl ApplyParameters {
 fn apply_parameters(platform: Platform) -> Value {
     // Nothing to write with State=absent.
     let url_pattern = format!("^$|{PROXY_URL_PATTERN}");
-    let components: Vec<&str> = platform.table().components.iter().map(|row| row.component.name()).collect();
+    let rows = platform.table().components.iter().filter(|row| row.component.scope() != ComponentScope::ObservedOnly);
+    let components: Vec<&str> = rows.map(|row| row.component.name()).collect();
     let component = components.join("|");
     json!({
         "State": choice("Whether the settings are to be there or to be taken away again.", &["present", "absent"]),
@@ -189,10 +200,18 @@ fn choice(description: &str, words: &[&str]) -> Value {
 }
 
 fn linux_step(name: &str, timeout_seconds: &str, lines: &[String]) -> Value {
+    step("aws:runShellScript", "Linux", name, timeout_seconds, lines)
+}
+
+fn windows_step(name: &str, timeout_seconds: &str, lines: &[String]) -> Value {
+    step("aws:runPowerShellScript", "Windows", name, timeout_seconds, lines)
+}
+
+fn step(action: &str, system: &str, name: &str, timeout_seconds: &str, lines: &[String]) -> Value {
     json!({
-        "action": "aws:runShellScript",
+        "action": action,
         "name": name,
-        "precondition": { "StringEquals": ["platformType", "Linux"] },
+        "precondition": { "StringEquals": ["platformType", system] },
         "inputs": { "timeoutSeconds": timeout_seconds, "onFailure": "exit", "runCommand": lines },
     })
 }

@@ -73,7 +73,7 @@ fn assemble(platforms: &[Platform], sources: &[&str]) -> Vec<String> {
 }
 
 /// A line as it goes into a document, if it does: indented by one blank for each `unit` blanks.
-fn compact(line: &str, unit: usize) -> Option<String> {
+pub(super) fn compact(line: &str, unit: usize) -> Option<String> {
     let text = line.trim_start();
     let is_comment = text.starts_with('#') && !text.starts_with("# shellcheck");
     (!text.is_empty() && !is_comment).then(|| format!("{}{text}", " ".repeat(indentation(line) / unit)))

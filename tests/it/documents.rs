@@ -18,12 +18,16 @@ fn parse(document: &Document) -> Value {
     serde_json::from_str(&document.content).unwrap()
 }
 
-/// The script of a document, as the agent joins its lines.
-fn script(document: &Document) -> String {
-    let lines = parse(document)["mainSteps"][0]["inputs"]["runCommand"].clone();
-    let lines: Vec<String> = serde_json::from_value(lines).unwrap();
-    lines.join("\n") + "\n"
+/// The scripts of a document that an action runs, as the agent joins their lines.
+fn scripts(document: &Document, action: &str) -> Vec<String> {
+    let steps = parse(document)["mainSteps"].as_array().unwrap().clone();
+    let steps = steps.iter().filter(|step| step["action"] == action);
+    let lines = steps.map(|step| serde_json::from_value::<Vec<String>>(step["inputs"]["runCommand"].clone()).unwrap());
+    lines.map(|lines| lines.join("\n") + "\n").collect()
 }
+
+const SHELL: &str = "aws:runShellScript";
+const POWERSHELL: &str = "aws:runPowerShellScript";
 
 fn parameters() -> ApplyParameters {
     let bypass = [".internal.example.com", "10.0.0.15"];
@@ -66,7 +70,8 @@ fn a_document_is_named_by_its_content_and_fits() {
             "ProxyFleet-Observe",
             "ProxyFleet-Apply-AmazonLinux1",
             "ProxyFleet-Apply-AmazonLinux2",
-            "ProxyFleet-Apply-AmazonLinux2023"
+            "ProxyFleet-Apply-AmazonLinux2023",
+            "ProxyFleet-Apply-Windows"
         ]
     );
     for document in &documents {
@@ -88,20 +93,30 @@ fn a_script_holds_no_braces_but_those_of_its_parameters() {
     for document in document::all() {
         let declared: Vec<String> =
             parse(&document)["parameters"].as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
-        let used: Vec<String> = script(&document)
-            .split("{{")
-            .skip(1)
-            .map(|rest| rest.split("}}").next().unwrap().trim().to_owned())
-            .collect();
+        let text = [SHELL, POWERSHELL].map(|action| scripts(&document, action).concat()).concat();
+        let used: Vec<String> =
+            text.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap().trim().to_owned()).collect();
         assert_eq!(used, declared, "{}", document.name);
     }
 }
 
 #[test]
-fn the_observe_document_takes_no_parameters_and_leaves_room_for_other_systems() {
+fn the_observe_document_takes_no_parameters_and_has_a_step_for_each_kind_of_system() {
     let body = parse(&document::observe());
     assert_eq!(body["parameters"], Value::Null);
-    assert_eq!(body["mainSteps"][0]["precondition"]["StringEquals"], serde_json::json!(["platformType", "Linux"]));
+    let steps: Vec<_> = body["mainSteps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| (step["action"].as_str().unwrap(), step["precondition"]["StringEquals"].clone()))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            (SHELL, serde_json::json!(["platformType", "Linux"])),
+            (POWERSHELL, serde_json::json!(["platformType", "Windows"]))
+        ]
+    );
 }
 
 #[test]
@@ -244,21 +259,22 @@ fn patterns_use_only_what_java_and_go_share() {
 
 /// Only tests, documents and packaging know these; the scripts get every path from the catalogue (decision D1).
 #[test]
-fn shell_sources_name_no_path_of_the_catalogue() {
-    for source in sources() {
+fn sources_name_no_path_of_the_catalogue() {
+    for source in sources("sh").into_iter().chain(sources("ps1")) {
         let text = std::fs::read_to_string(&source).unwrap();
         for row in Platform::LINUX.into_iter().flat_map(|platform| platform.table().components) {
             let rivals = row.rivals.iter().map(|rival| rival.path);
-            for path in rivals.chain([row.carrier.path]) {
+            let fallback = row.fallback.iter().map(|carrier| carrier.path);
+            for path in rivals.chain(fallback).chain([row.carrier.path]) {
                 assert!(!text.contains(path), "{} names {path}", source.display());
             }
         }
     }
 }
 
-fn sources() -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(root().join("src/document/sh")).unwrap().map(|entry| entry.unwrap().path()).collect();
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let folder = root().join("src/document").join(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 7);
     paths
@@ -275,12 +291,14 @@ fn shellcheck_has_nothing_to_say() {
     let folder = tempfile::tempdir().unwrap();
     // A source is a part of a script: it uses what other parts define and defines what they use.
     let mut checks: Vec<(PathBuf, &[&str])> =
-        sources().into_iter().map(|path| (path, ["--exclude=SC2034,SC2317,SC2154"].as_slice())).collect();
+        sources("sh").into_iter().map(|path| (path, ["--exclude=SC2034,SC2317,SC2154"].as_slice())).collect();
     for document in document::all() {
-        let path = folder.path().join(&document.name);
-        std::fs::write(&path, script(&document)).unwrap();
-        // It does not see that functions are called through `each_component`.
-        checks.push((path, &["--exclude=SC2317"]));
+        for script in scripts(&document, SHELL) {
+            let path = folder.path().join(&document.name);
+            std::fs::write(&path, script).unwrap();
+            // It does not see that functions are called through `each_component`.
+            checks.push((path, &["--exclude=SC2317"]));
+        }
     }
     for (path, more) in checks {
         let Some(said) = shellcheck(&path, more) else {
@@ -289,4 +307,20 @@ fn shellcheck_has_nothing_to_say() {
         };
         assert!(said.is_empty(), "{said}");
     }
+}
+
+/// `winhost check`, where it can run, finds much more (`windows_apply`).
+#[test]
+fn powershell_scripts_are_powershell() {
+    let mut count = 0;
+    for document in document::all() {
+        for script in scripts(&document, POWERSHELL) {
+            let errors = poshtree::v2::parse(&script).errors;
+            assert!(errors.is_empty(), "{}: {errors:?}", document.name);
+            // Lines lose their indentation on the way into a document, so no text may stretch over several.
+            assert!(!script.contains("@'\n") && !script.contains("@\"\n"), "{} has a here-string", document.name);
+            count += 1;
+        }
+    }
+    assert_eq!(count, 2);
 }

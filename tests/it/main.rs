@@ -36,6 +36,8 @@ mod tidy;
 mod user_data;
 mod user_data_text;
 #[cfg(feature = "sim")]
+mod windows_apply;
+#[cfg(feature = "sim")]
 mod winhost;
 #[cfg(feature = "sim")]
 mod wire_client;
