@@ -433,7 +433,7 @@ pub enum RivalKind {
     DefaultEnvironment,
     /// The `Environment` of a Windows service that has another carrier: loses against it (proxy-by-os 8.3).
     ServiceEnvironment,
-    /// Environment variables of the machine or of LocalSystem: every service inherits them, its own carrier wins
+    /// Environment variables of the machine or of the system account: every service inherits them, its own carrier wins
     /// (proxy-by-os 8.1).
     MachineVariables,
     /// The command line of a Windows service: an option of Docker that `daemon.json` sets as well keeps Docker from starting

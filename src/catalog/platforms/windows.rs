@@ -17,7 +17,7 @@ const FOR_ALL: &[Setting] = &variables(ValueRule::BypassForAll);
 const MACHINE: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
 const DOCKER_ENVIRONMENT: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\docker\Environment";
 
-/// Variables that every service inherits and its own carrier overrides: the machine's, and those of LocalSystem.
+/// Variables that every service inherits and its own carrier overrides: the machine's, and those of the system account.
 const INHERITED: &[Rival] = &[FROM_MACHINE, FROM_LOCAL_SYSTEM];
 const FROM_MACHINE: Rival = Rival { path: MACHINE, kind: RivalKind::MachineVariables };
 const FROM_LOCAL_SYSTEM: Rival = Rival { path: r"HKU\.DEFAULT\Environment", kind: RivalKind::MachineVariables };
