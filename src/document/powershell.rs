@@ -95,38 +95,33 @@ fn catalogue(writes: bool) -> Vec<String> {
     lines
 }
 
-/// One component: the carriers that it can have, the first one first, its settings, and other sources of the same.
+/// One component: the carriers that it can have, the first one first, its settings, and other sources of the same. What
+/// repeats is written as words, which `common.ps1` takes apart.
 fn component(row: &ComponentRow) -> Vec<String> {
     let carriers: Vec<String> = std::iter::once(&row.carrier)
         .chain(&row.fallback)
-        .map(|carrier| data(&[("Path", &quoted(carrier.path)), ("Syntax", &quoted(carrier.syntax.name()))]))
+        .map(|carrier| quoted(&format!("{} {}", carrier.syntax.name(), carrier.path)))
         .collect();
-    let settings: Vec<String> = row
-        .carrier
-        .settings
-        .iter()
-        .map(|setting| {
-            data(&[
-                ("Key", &quoted(setting.key.name())),
-                ("Kind", &quoted(setting.key.kind().name())),
-                ("Rule", &quoted(setting.rule.name())),
-            ])
-        })
+    let settings = row.carrier.settings.iter();
+    let settings: Vec<String> = settings
+        .map(|setting| quoted(&format!("{} {} {}", setting.key.name(), setting.key.kind().name(), setting.rule.name())))
         .collect();
-    let rivals: Vec<String> = row
-        .rivals
-        .iter()
-        .map(|rival| data(&[("Path", &quoted(rival.path)), ("Kind", &quoted(rival.kind.name()))]))
-        .collect();
+    let rivals = row.rivals.iter();
+    let rivals: Vec<String> = rivals.map(|rival| quoted(&format!("{} {}", rival.kind.name(), rival.path))).collect();
     vec![
         format!("@{{ Name = {}", quoted(row.component.name())),
         format!(" Service = {}", quoted(row.service.map_or("", Service::name))),
         format!(" Written = ${}", row.component.scope() != ComponentScope::ObservedOnly),
         format!(" Probe = {}", quoted(row.running.name())),
-        format!(" Carriers = {}", list(&carriers)),
-        format!(" Settings = {}", list(&settings)),
-        format!(" Rivals = {}", list(&rivals)),
+        format!(" Carriers = {}", words("Syntax Path", &carriers)),
+        format!(" Settings = {}", words("Key Kind Rule", &settings)),
+        format!(" Rivals = {}", words("Kind Path", &rivals)),
     ]
+}
+
+/// An array of hash tables with these keys, each made of a text; the last key has the rest of it.
+fn words(keys: &str, texts: &[String]) -> String {
+    format!("@(Split-Words '{keys}' @({}))", texts.join(", "))
 }
 
 /// A hash table.

@@ -596,8 +596,7 @@ fn a_proxy_is_tried_before_anything_is_written() {
     agent.fall_silent();
 }
 
-/// A service program that comes up only with values that the proxy of the old settings has: docker under the new ones does
-/// not start. The stand-in for docker itself refuses a file that is no JSON, so a script of the test's own breaks it.
+/// Docker does not start with a file that is no JSON, so the script breaks the file just before it restarts docker.
 #[test]
 fn a_docker_that_does_not_come_up_gets_its_old_settings_back() {
     let Some(scene) = Scene::new() else { return };
@@ -605,7 +604,6 @@ fn a_docker_that_does_not_come_up_gets_its_old_settings_back() {
     let (before, starts) = (scene.contents(), scene.starts());
     let notes = |scene: &Scene| scene.host().read(&format!(r"{STATE}\managed")).unwrap();
     let record = notes(&scene);
-    // What is written behind the file would make it invalid at the next start.
     let script = apply_script(&with_proxy("http://10.0.0.9:1"));
     let (head, tail) = script.split_once("function Restart-Docker {\n").unwrap();
     let broken = format!(
@@ -629,8 +627,7 @@ fn a_docker_that_does_not_come_up_gets_its_old_settings_back() {
 const STEPS: [&str; 7] =
     ["Write-Carrier", "Write-File", "Write-Temporary", "Remove-File", "Restart-One", "Start-One", "Invoke-Start"];
 
-/// The apply script, which kills itself when one of the functions is called for the `step`th time, or, where `after`, when
-/// docker was restarted.
+/// The apply script, which kills itself when one of the functions is called for the `step`th time.
 fn killed_at(script: &str, step: usize) -> String {
     let mut text = script.to_owned();
     for name in STEPS {
@@ -648,7 +645,7 @@ fn whatever_moment_an_apply_is_killed_at_the_next_one_finishes_its_work() {
     let Some(scene) = Scene::new() else { return };
     let pristine = scene.contents();
     let mut finished = 0;
-    for step in (1..).step_by(5) {
+    for step in (1..).step_by(7) {
         let (text, exit) = scene.run(&killed_at(&apply_script(&present()), step));
         let case = format!("killed before step {step}");
         let killed = text.is_empty();

@@ -44,7 +44,7 @@ function Stop-Apply([string]$Result) {
     } catch {
         # Leftovers do no harm.
     }
-    if ($null -ne $Lock) { $Lock.Dispose() }
+    Exit-Lock
     Write-Lines (@("proxyfleet/1 apply $Platform $Result") + $Run.Body.ToArray() + 'end')
     if ($Result -eq 'changed' -or $Result -eq 'unchanged') { exit 0 }
     exit 1

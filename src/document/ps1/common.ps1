@@ -19,6 +19,17 @@ $HomeFolder = 'C:\ProgramData\proxyfleet'
 # UTF-8 without a byte order mark; bytes that are no UTF-8 are an error.
 $Utf8 = New-Object Text.UTF8Encoding $false, $true
 
+# A hash table for each text, which is split at blanks: as many words as there are keys, the last one with the rest.
+function Split-Words([string]$Keys, $Texts) {
+    $names = $Keys.Split(' ')
+    foreach ($text in $Texts) {
+        $words = $text.Split([char[]]' ', $names.Length)
+        $row = @{}
+        for ($i = 0; $i -lt $names.Length; $i++) { $row[$names[$i]] = $words[$i] }
+        $row
+    }
+}
+
 #@catalogue@
 
 # An empty list that grows; it is passed on as one object.

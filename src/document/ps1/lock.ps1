@@ -17,3 +17,12 @@ function Enter-Lock([int]$Seconds) {
         return $true
     }
 }
+
+# Gives the lock back, if it was taken.
+function Exit-Lock {
+    try {
+        if ($null -ne $Lock) { $Lock.ReleaseMutex() }
+    } catch {
+        # It is somebody else's.
+    }
+}

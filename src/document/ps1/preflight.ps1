@@ -28,16 +28,18 @@ function Get-ConnectStatus([string]$Url, [string]$Endpoint) {
     $place = Get-Route $address.Authority $true
     if ($place -notmatch ':[0-9]+$') { $place = "${place}:$($address.Port)" }
     $at = $place.LastIndexOf(':')
-    $client = New-Object Net.Sockets.TcpClient
+    $name = $place.Substring(0, $at).Trim([char[]]'[]')
+    # Unless told otherwise, .NET Framework knows IPv4 here and, below, no TLS newer than 1.0.
+    $family = 'InterNetwork'
+    if ($name.Contains(':')) { $family = 'InterNetworkV6' }
+    $client = [Net.Sockets.TcpClient]::new([Net.Sockets.AddressFamily]$family)
     try {
         $end = [DateTime]::UtcNow.AddSeconds(10)
-        $name = $place.Substring(0, $at).Trim('[]'.ToCharArray())
-        # Both kinds of addresses; a client without a socket picks the right one.
         if (-not $client.ConnectAsync($name, [int]$place.Substring($at + 1)).Wait(10000)) { return 0 }
         $stream = $client.GetStream()
         if ($address.Scheme -eq 'https') {
             $stream = [Net.Security.SslStream]::new($stream, $false)
-            if (-not $stream.AuthenticateAsClientAsync($address.DnsSafeHost).Wait(10000)) { return 0 }
+            if (-not $stream.AuthenticateAsClientAsync($address.DnsSafeHost, $null, 'Tls12', $false).Wait(10000)) { return 0 }
         }
         $bytes = [Text.Encoding]::ASCII.GetBytes("CONNECT ${Endpoint}:443 HTTP/1.1`r`nHost: ${Endpoint}:443`r`n`r`n")
         $stream.Write($bytes, 0, $bytes.Length)
