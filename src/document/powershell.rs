@@ -1,6 +1,6 @@
 //! The PowerShell scripts in the documents: sources, with the catalogue as PowerShell data in place of marker lines.
 
-use super::script::compact;
+use super::script::{CATALOGUE_MARKER, PARAMETERS_MARKER, WRITING_MARKER, compact};
 use crate::catalog::{ComponentRow, ComponentScope, DOCKER_PIPE, Platform, Service, System};
 
 const COMMON: &str = include_str!("ps1/common.ps1");
@@ -15,13 +15,6 @@ const PREFLIGHT: &str = include_str!("ps1/preflight.ps1");
 const RESTART: &str = include_str!("ps1/restart.ps1");
 const DECIDE: &str = include_str!("ps1/decide.ps1");
 const APPLY: &str = include_str!("ps1/apply.ps1");
-
-/// The line that the tables of the catalogue take the place of.
-const CATALOGUE_MARKER: &str = "#@catalogue@";
-/// The line that the assignments of the document's parameters take the place of.
-const PARAMETERS_MARKER: &str = "#@parameters@";
-/// The line behind which a source holds what only scripts that write need.
-const WRITING_MARKER: &str = "#@writing@";
 
 /// The variables of the apply script and the document parameters behind them. The quotes hold because no parameter's
 /// pattern lets a quote through.

@@ -23,7 +23,7 @@ function normal(list,   count, entries, sorted, m, i, j, k, e) {
 function same(kind, a, b) { return (a "") == (b "") || (kind == "list" && normal(a) == normal(b)) }
 '
 
-# One program for all functions. The carrier comes on standard input, NUL bytes shown as \001, closed by \002 and a newline,
+# What reads a carrier. The carrier comes on standard input, NUL bytes shown as \001, closed by \002 and a newline,
 # so that a missing final newline and a broken read are both seen. Exit: 0 and 1 as the mode says, 2 failure, 3 unsupported.
 CARRIER_AWK='
 function has(s, set,   i) {
@@ -210,6 +210,61 @@ function scan(key,   i, j, s, t, f, r, inside, script, continued, sections, befo
   if (script || depth) unsupported("continued-value")
 }
 
+BEGIN {
+  mode = ENVIRON["CARRIER_MODE"]; syntax = ENVIRON["CARRIER_SYNTAX"]; arg = ENVIRON["CARRIER_ARG"] ""
+  if (mode == "normal") { print normal(arg); exit }
+  load()
+  edits = split(arg, K, " ")
+  for (i = 1; i <= edits && (mode == "read" || mode == "line"); i++) {
+    scan(K[i])
+    if (mode == "line") { if (last && form == "s") print T[last]; exit !(last && form == "s") }
+    said = said K[i] (last ? (form == "s" && well ? " set " : " malformed ") current : " unset") "\n"
+  }
+  ORS = ""
+  if (mode == "read") { print said; exit }
+}'
+
+# What edits, in a script that writes: it goes on where reading has ended.
+CARRIER_EDIT_AWK=''
+
+# carrier_run MODE SYNTAX FILE ARG [OUT]: feeds a file, missing counts as empty, to the program.
+carrier_run() {
+  carrier_in=$3
+  [ -e "$carrier_in" ] || carrier_in=/dev/null
+  { tr '\000' '\001' <"$carrier_in" && printf '\002\n'; } 2>/dev/null |
+    CARRIER_MODE=$1 CARRIER_SYNTAX=$2 CARRIER_ARG=$4 CARRIER_OUT=${5-} LC_ALL=C awk "$LIST_AWK$CARRIER_AWK$CARRIER_EDIT_AWK"
+}
+
+# carrier_read SYNTAX FILE KEY...: for each key a line "KEY set VALUE", "KEY malformed VALUE" or "KEY unset"; or
+# "unsupported REASON" alone and status 3. Status 2: the file cannot be read.
+carrier_read() {
+  carrier_syntax=$1 carrier_file=$2
+  shift 2
+  carrier_run read "$carrier_syntax" "$carrier_file" "$*"
+}
+
+# carrier_at SYNTAX PATH KEY...: carrier_read of the file that PATH leads to on this host, and more reasons.
+carrier_at() {
+  carrier_syntax=$1
+  resolve_path "$2" || { echo 'unsupported dangling-link'; return 3; }
+  shift 2
+  if [ -e "$ROOT$RESOLVED" ]; then
+    [ -f "$ROOT$RESOLVED" ] || { echo 'unsupported not-a-file'; return 3; }
+    [ -r "$ROOT$RESOLVED" ] || { echo 'unsupported unreadable'; return 3; }
+  fi
+  carrier_read "$carrier_syntax" "$ROOT$RESOLVED" "$@"
+}
+
+# list_normal [LIST]: prints the normal form of LIST, or of the line on standard input.
+list_normal() {
+  [ $# -gt 0 ] || { IFS= read -r carrier_list || :; set -- "$carrier_list"; }
+  CARRIER_MODE=normal CARRIER_ARG=$1 LC_ALL=C awk "$LIST_AWK$CARRIER_AWK" </dev/null
+}
+
+#@writing@
+
+# shellcheck disable=SC2016  # A program for awk.
+CARRIER_EDIT_AWK='
 function insert(at, text,   i) {
   for (i = n++; i > at; i--) { T[i + 1] = T[i]; E[i + 1] = E[i] }
   T[at + 1] = text; E[at + 1] = style
@@ -251,27 +306,16 @@ function edit(verb, key, rest,   kind, keep) {
 }
 
 BEGIN {
-  mode = ENVIRON["CARRIER_MODE"]; syntax = ENVIRON["CARRIER_SYNTAX"]; arg = ENVIRON["CARRIER_ARG"] ""
-  if (mode == "normal") { print normal(arg); exit }
-  load()
   if (mode == "only") {
     for (i = 1; i <= n; i++) { t = trim(T[i]); if (t != "" && t != "[Service]" && t != arg) exit 1 }
     exit
   }
-  if (mode == "edit") {
-    while ((i = (getline s < arg)) > 0) {
-      V[++edits] = s; sub(/ .*/, "", V[edits]); s = substr(s, length(V[edits]) + 2)
-      K[edits] = s; sub(/ .*/, "", K[edits]); R[edits] = substr(s, length(K[edits]) + 2)
-    }
-    if (i < 0) exit 2
-  } else edits = split(arg, K, " ")
-  for (i = 1; mode != "edit" && i <= edits; i++) {
-    scan(K[i])
-    if (mode == "line") { if (last && form == "s") print T[last]; exit !(last && form == "s") }
-    if (mode == "read") said = said K[i] (last ? (form == "s" && well ? " set " : " malformed ") current : " unset") "\n"
+  edits = 0
+  while ((i = (getline s < arg)) > 0) {
+    V[++edits] = s; sub(/ .*/, "", V[edits]); s = substr(s, length(V[edits]) + 2)
+    K[edits] = s; sub(/ .*/, "", K[edits]); R[edits] = substr(s, length(K[edits]) + 2)
   }
-  ORS = ""
-  if (mode == "read") { print said; exit }
+  if (i < 0) exit 2
   for (i = 1; i <= edits; i++) edit(V[i], K[i], R[i])
   out = ENVIRON["CARRIER_OUT"]; size = 0; equal = n == old
   print "" > out
@@ -285,22 +329,6 @@ BEGIN {
   exit equal
 }'
 
-# carrier_run MODE SYNTAX FILE ARG [OUT]: feeds a file, missing counts as empty, to the program.
-carrier_run() {
-  carrier_in=$3
-  [ -e "$carrier_in" ] || carrier_in=/dev/null
-  { tr '\000' '\001' <"$carrier_in" && printf '\002\n'; } 2>/dev/null |
-    CARRIER_MODE=$1 CARRIER_SYNTAX=$2 CARRIER_ARG=$4 CARRIER_OUT=${5-} LC_ALL=C awk "$LIST_AWK$CARRIER_AWK"
-}
-
-# carrier_read SYNTAX FILE KEY...: for each key a line "KEY set VALUE", "KEY malformed VALUE" or "KEY unset"; or
-# "unsupported REASON" alone and status 3. Status 2: the file cannot be read.
-carrier_read() {
-  carrier_syntax=$1 carrier_file=$2
-  shift 2
-  carrier_run read "$carrier_syntax" "$carrier_file" "$*"
-}
-
 # carrier_edit SYNTAX FILE EDITS OUT: writes FILE with the lines of EDITS applied ("set KEY url|list VALUE", "remove KEY",
 # "restore KEY RAWLINE") to OUT. Status 0: it differs from FILE, 1: it is equal, 2: failure, 3: unsupported, reason printed.
 carrier_edit() {
@@ -313,26 +341,8 @@ carrier_edit() {
   return "$carrier_rc"
 }
 
-# carrier_line SYNTAX FILE KEY: prints the line that sets KEY, as it is; status 1 when there is none that counts and is simple.
-carrier_line() { carrier_run line "$1" "$2" "$3"; }
-
 # carrier_only_ours SYNTAX FILE HEADER: status 0 when nothing but HEADER, [Service] and blank lines is left.
 carrier_only_ours() { carrier_run only "$1" "$2" "$3"; }
 
-# carrier_at SYNTAX PATH KEY...: carrier_read of the file that PATH leads to on this host, and more reasons.
-carrier_at() {
-  carrier_syntax=$1
-  resolve_path "$2" || { echo 'unsupported dangling-link'; return 3; }
-  shift 2
-  if [ -e "$ROOT$RESOLVED" ]; then
-    [ -f "$ROOT$RESOLVED" ] || { echo 'unsupported not-a-file'; return 3; }
-    [ -r "$ROOT$RESOLVED" ] || { echo 'unsupported unreadable'; return 3; }
-  fi
-  carrier_read "$carrier_syntax" "$ROOT$RESOLVED" "$@"
-}
-
-# list_normal [LIST]: prints the normal form of LIST, or of the line on standard input.
-list_normal() {
-  [ $# -gt 0 ] || { IFS= read -r carrier_list || :; set -- "$carrier_list"; }
-  CARRIER_MODE=normal CARRIER_ARG=$1 LC_ALL=C awk "$LIST_AWK$CARRIER_AWK" </dev/null
-}
+# carrier_line SYNTAX FILE KEY: prints the line that sets KEY, as it is; status 1 when there is none that counts and is simple.
+carrier_line() { carrier_run line "$1" "$2" "$3"; }
