@@ -538,7 +538,7 @@ carrier_edit env-file missing edits out; echo "good $?"
 
 /// A seed of this run, or the one in `CARRIER_SEED`; printed, so that a failure can be repeated.
 #[expect(clippy::print_stderr, reason = "the test harness shows it with a failure")]
-fn rand_seed() -> [u8; 32] {
+pub(crate) fn rand_seed() -> [u8; 32] {
     let seed = std::env::var("CARRIER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         now.map_or(0, |now| u64::from(now.subsec_nanos()) ^ now.as_secs())

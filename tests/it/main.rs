@@ -38,6 +38,9 @@ mod user_data_text;
 #[cfg(feature = "sim")]
 mod windows_apply;
 #[cfg(feature = "sim")]
+mod windows_carrier;
+mod windows_scripts;
+#[cfg(feature = "sim")]
 mod winhost;
 #[cfg(feature = "sim")]
 mod wire_client;

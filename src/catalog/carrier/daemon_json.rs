@@ -62,11 +62,12 @@ const fn member_name(key: Key) -> Option<&'static str> {
 }
 
 fn text(content: &[u8]) -> Result<&str, Unsupported> {
-    if content.len() > SIZE_LIMIT_BYTES {
-        return Err(Unsupported::TooLarge);
-    }
-    let text = std::str::from_utf8(content).map_err(|_| Unsupported::NotText)?;
-    if text.starts_with(MARK) { Err(Unsupported::ByteOrderMark) } else { Ok(text) }
+    check_size(content)?;
+    std::str::from_utf8(content).map_err(|_| Unsupported::NotText)
+}
+
+fn check_size(content: &[u8]) -> Result<(), Unsupported> {
+    if content.len() > SIZE_LIMIT_BYTES { Err(Unsupported::TooLarge) } else { Ok(()) }
 }
 
 fn find(text: &str, key: Key) -> Result<Option<Member>, Unsupported> {
@@ -84,6 +85,11 @@ struct Documents {
 
 /// Scans the text and refuses what is not JSON or not clear; `None` for a blank text.
 fn survey(text: &str) -> Result<Option<Documents>, Unsupported> {
+    // An edit must not make a file that the next one refuses.
+    check_size(text.as_bytes())?;
+    if text.starts_with(MARK) {
+        return Err(Unsupported::ByteOrderMark);
+    }
     let mut scanner = Scanner { text, at: 0 };
     scanner.blanks();
     if scanner.at == text.len() {

@@ -10,14 +10,12 @@ $JsonString = '"(?>[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*"'
 $JsonScalar = '-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null'
 # An array or object of a text that is JSON: a bracket closes the whole when no other is open.
 $JsonNested = "[\[{](?>$JsonString|[^][{}""]+|(?<open>[\[{])|(?<-open>[\]}]))*[\]}]"
-$JsonMember = New-Object regex ("\G$JsonBlank(?<name>$JsonString)$JsonBlank" + ":$JsonBlank(?<value>$JsonString|$JsonNested|$JsonScalar)$JsonBlank(?<end>[,}])")
+$JsonMember = [regex]"\G$JsonBlank(?<name>$JsonString)$JsonBlank`:$JsonBlank(?<value>$JsonString|$JsonNested|$JsonScalar)$JsonBlank(?<end>[,}])"
 $JsonDepth = 127
 $VariableOrder = 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'
 
 # What a text says of a key: @{ State; Value; Line }, State being set, malformed or unset, and Line what Edit-Carrier takes to restore it.
-
 function Get-CarrierSetting([string]$Syntax, [string]$Content, [string]$Key) {
-    Assert-Size $Content
     $setting = @{ State = 'unset'; Value = ''; Line = $null }
     if ($Syntax -ceq 'daemon-json') {
         $proxies = (Read-DaemonJson $Content).Proxies
@@ -35,21 +33,17 @@ function Get-CarrierSetting([string]$Syntax, [string]$Content, [string]$Key) {
     $setting
 }
 
-# A text after edits @{ Verb; Key; Value }: set to a value, remove, or restore a line.
-
 # Whether two values mean the same: of the kind url byte for byte, of the kind list as a set of names in any case.
-
 function Test-SameValue([string]$Kind, [string]$Left, [string]$Right) {
     if ([string]::Equals($Left, $Right)) { return $true }
     $Kind -ceq 'list' -and [string]::Equals((Get-NormalList $Left), (Get-NormalList $Right))
 }
 
 # A list in lower case, sorted, each entry once.
-
 function Get-NormalList([string]$List) {
     # Only ASCII letters: other letters have no case in host names.
     $lower = [regex]::Replace($List, '[A-Z]+', { $args[0].Value.ToLowerInvariant() })
-    $entries = New-Object 'Collections.Generic.SortedSet[string]' ([StringComparer]::Ordinal)
+    $entries = [Collections.Generic.SortedSet[string]]::new([StringComparer]::Ordinal)
     foreach ($entry in $lower.Split([char]',')) {
         $entry = $entry.Trim([char[]]" `t")
         if ($entry.Length -gt 0) { [void]$entries.Add($entry) }
@@ -57,29 +51,25 @@ function Get-NormalList([string]$List) {
     $entries -join ','
 }
 
-# How the values of a key are compared.
-
 # Throws when a text is longer in UTF-8 than a carrier may be.
-
 function Assert-Size([string]$Content) {
     if ([Text.Encoding]::UTF8.GetByteCount($Content) -gt 262144) { throw 'unsupported too-large' }
 }
 
 # The strings of a registry value, each of which ends with a line feed, as a list.
-
 function Split-Entries([string]$Content) {
+    Assert-Size $Content
     if ($Content.IndexOfAny([char[]](0, 13)) -ge 0) { throw 'unsupported not-text' }
-    $entries = New-Object 'Collections.Generic.List[string]'
+    $entries = [Collections.Generic.List[string]]::new()
     $entries.AddRange($Content.Split([char]10))
     if ($entries[$entries.Count - 1].Length -eq 0) { $entries.RemoveAt($entries.Count - 1) }
     , $entries
 }
 
 # The entries of a key: @{ Last; Earlier; State; Value; Place }, Last being -1 where there is none, and Place where a new one goes.
-
 function Find-Entries([string]$Syntax, $Entries, [string]$Key) {
     $kinds = @{ 'multi-sz' = '(?<kind>)'; 'machine' = '(?<kind>REG_SZ|REG_EXPAND_SZ) ' }[$Syntax]
-    $found = @{ Last = -1; Earlier = New-Object 'Collections.Generic.List[int]'; State = 'unset'; Value = ''; Place = -1 }
+    $found = @{ Last = -1; Earlier = [Collections.Generic.List[int]]::new(); State = 'unset'; Value = ''; Place = -1 }
     for ($i = 0; $i -lt $Entries.Count; $i++) {
         # A name may begin with an equals sign.
         $match = [regex]::Match($Entries[$i], "\A$kinds(?<name>.[^=]*)=(?<value>.*)\z")
@@ -104,46 +94,41 @@ function Find-Entries([string]$Syntax, $Entries, [string]$Key) {
 }
 
 # The place of a Machine variable in their order, -1 for others.
-
 function Get-VariableRank([string]$Name) {
     [Array]::IndexOf($VariableOrder, $Name.ToUpperInvariant())
 }
 
 # The name of a key in daemon.json.
-
 function Get-JsonName([string]$Key) {
     $Key.ToLowerInvariant().Replace('_', '-')
 }
 
 # What a JSON string stands for. Half a surrogate pair becomes U+FFFD, as in docker.
-
 function ConvertFrom-JsonString([string]$Literal) {
     $utf8 = [Text.Encoding]::UTF8
     $utf8.GetString($utf8.GetBytes([regex]::Unescape($Literal.Substring(1, $Literal.Length - 2))))
 }
 
 # Throws unless a text is a JSON object. What is JSON shrinks to one mark: strings first, then scalars, then, from the
-
 # innermost on, arrays and objects.
-
 function Assert-Json([string]$Text) {
     $string = "$([char]1)"
     $other = "$([char]2)"
+    $length = 0
     $shape = [regex]::Replace([regex]::Replace($Text, $JsonString, $string), $JsonScalar, $other)
     $shape = [regex]::Replace($shape, '[ \t\r\n]+', '')
     if ([regex]::IsMatch($Text, '[\x01\x02]') -or -not [regex]::IsMatch($shape, '\A\{')) { throw 'unsupported not-json' }
-    for ($depth = 0; $depth -lt $JsonDepth -and $shape.Length -gt 1; $depth++) {
+    for ($depth = 0; $depth -lt $JsonDepth -and $shape.Length -ne $length; $depth++) {
+        $length = $shape.Length
         $shape = [regex]::Replace($shape, '\[(?:[\x01\x02](?:,[\x01\x02])*)?\]|\{(?:\x01:[\x01\x02](?:,\x01:[\x01\x02])*)?\}', $other)
     }
-    if ($shape.Length -ne 1) { throw 'unsupported not-json' }
+    if (-not [string]::Equals($shape, $other)) { throw 'unsupported not-json' }
 }
 
 # The object of a JSON text that begins behind the brace before a place: @{ Start; End; Members } with the places between
-
 # the braces, a member being @{ Name; Start; At; Value; End } with the value as it is written.
-
 function Read-JsonObject([string]$Text, [int]$Start) {
-    $object = @{ Start = $Start; End = $Text.IndexOf([char]'}', $Start); Members = New-Object 'Collections.Generic.List[object]' }
+    $object = @{ Start = $Start; End = $Text.IndexOf([char]'}', $Start); Members = [Collections.Generic.List[object]]::new() }
     for ($match = $JsonMember.Match($Text, $Start); $match.Success; $match = $match.NextMatch()) {
         $name = $match.Groups['name']
         $value = $match.Groups['value']
@@ -157,7 +142,6 @@ function Read-JsonObject([string]$Text, [int]$Start) {
 }
 
 # The member of an object with a name, $null where there is none. Docker reads names in any case, and of two the later.
-
 function Find-JsonMember($Object, [string]$Name) {
     if ($null -eq $Object) { return }
     $found = $null
@@ -170,9 +154,9 @@ function Find-JsonMember($Object, [string]$Name) {
 }
 
 # A daemon.json: @{ Top; Holder; Proxies }, Top being $null where it is blank, Holder the member whose value is Proxies.
-
 function Read-DaemonJson([string]$Text) {
     $document = @{ Top = $null; Holder = $null; Proxies = $null }
+    Assert-Size $Text
     if ($Text.IndexOf([char]0xfeff) -eq 0) { throw 'unsupported byte-order-mark' }
     if ($Text.Trim($JsonBlanks).Length -eq 0) { return $document }
     Assert-Json $Text
@@ -180,10 +164,10 @@ function Read-DaemonJson([string]$Text) {
     $document.Holder = Find-JsonMember $document.Top 'proxies'
     if ($null -ne $document.Holder) {
         if ($document.Holder.Value[0] -cne '{') { throw 'unsupported odd-proxies' }
-        $document.Proxies = Read-JsonObject $Text ($document.Holder.At + 1)
+        $proxies = Read-JsonObject $Text ($document.Holder.At + 1)
+        $document.Proxies = $proxies
         foreach ($key in $VariableOrder) {
-            $name = Get-JsonName $key
-            $member = Find-JsonMember $document.Proxies $name
+            $member = Find-JsonMember $proxies (Get-JsonName $key)
             if ($null -eq $member) { continue }
             # No control character may reach a report.
             if ($member.Value[0] -cne '"' -or [regex]::IsMatch((ConvertFrom-JsonString $member.Value), '[\x00-\x1f\x7f]')) {
@@ -194,18 +178,10 @@ function Read-DaemonJson([string]$Text) {
     $document
 }
 
-# What stands between two members: the line end and indentation of the first one, or a blank.
-
-# A daemon.json after one edit; every byte outside of our members stays.
-
-# A daemon.json without a member of proxies, and without proxies when it was the only one.
-
-# A daemon.json with a member behind the others of proxies, which is made where it is missing.
-
 #@writing@
 
+# A text after edits @{ Verb; Key; Value }: set to a value, remove, or restore a line.
 function Edit-Carrier([string]$Syntax, [string]$Content, $Edits) {
-    Assert-Size $Content
     if ($Syntax -ceq 'daemon-json') {
         foreach ($edit in $Edits) { $Content = Edit-DaemonJson $Content $edit }
         [void](Read-DaemonJson $Content)
@@ -237,10 +213,18 @@ function Edit-Carrier([string]$Syntax, [string]$Content, $Edits) {
     [string]::Concat([string[]]@(foreach ($entry in $entries) { "$entry`n" }))
 }
 
+# How the values of a key are compared.
 function Get-ValueKind([string]$Key) {
     if ($Key -ceq 'NO_PROXY') { 'list' } else { 'url' }
 }
 
+# What stands between two members: the line end and indentation of the first one, or a blank.
+function Get-JsonSeparator([string]$Text, $Object) {
+    $match = [regex]::Match($Text.Substring($Object.Start, $Object.Members[0].Start - $Object.Start), '\r?\n[^\n]*\z')
+    if ($match.Success) { $match.Value } else { ' ' }
+}
+
+# A daemon.json after one edit; every byte outside of our members stays.
 function Edit-DaemonJson([string]$Text, $Edit) {
     $document = Read-DaemonJson $Text
     $proxies = $document.Proxies
@@ -263,6 +247,7 @@ function Edit-DaemonJson([string]$Text, $Edit) {
     $Text.Remove($member.At, $member.Value.Length).Insert($member.At, $value)
 }
 
+# A daemon.json without a member of proxies, and without proxies when it was the only one.
 function Remove-JsonMember([string]$Text, $Document, $Member) {
     $object = $Document.Proxies
     if ($object.Members.Count -eq 1) {
@@ -282,6 +267,7 @@ function Remove-JsonMember([string]$Text, $Document, $Member) {
     $Text.Remove($from, $to - $from)
 }
 
+# A daemon.json with a member behind the others of proxies, which is made where it is missing.
 function Add-JsonMember([string]$Text, $Document, [string]$Line) {
     $top = $Document.Top
     $proxies = $Document.Proxies
@@ -294,9 +280,4 @@ function Add-JsonMember([string]$Text, $Document, [string]$Line) {
     if ($outer.Contains("`n")) { $inside = $outer + $outer.Substring($outer.LastIndexOf([char]10) + 1) + $Line + $outer }
     if ($null -ne $proxies) { return $Text.Remove($proxies.Start, $proxies.End - $proxies.Start).Insert($proxies.Start, $inside) }
     $Text.Insert($top.Members[$top.Members.Count - 1].End, ",$outer""proxies"": {" + $inside + '}')
-}
-
-function Get-JsonSeparator([string]$Text, $Object) {
-    $match = [regex]::Match($Text.Substring($Object.Start, $Object.Members[0].Start - $Object.Start), '\r?\n[^\n]*\z')
-    if ($match.Success) { $match.Value } else { ' ' }
 }
