@@ -11,7 +11,6 @@ $RecordFile = "$HomeFolder\managed"
 $StartedFile = "$HomeFolder\started"
 
 # The lines of a file of ours; none where it is not there or cannot be read.
-
 function Read-Notes([string]$Path) {
     if (-not [IO.File]::Exists($Path)) { return }
     try {
@@ -24,10 +23,7 @@ function Read-Notes([string]$Path) {
     }
 }
 
-# Replaces a file of ours; without lines it goes.
-
 # The record: @{ Component; Key; Created; State; Written; Prior; PriorLine; Text } for each line.
-
 function Read-Record {
     foreach ($text in Read-Notes $RecordFile) {
         $field = $text.Split([char[]]"`t", 8)
@@ -40,14 +36,12 @@ function Read-Record {
 }
 
 # The name of a component in the record when it has this carrier.
-
 function Get-RecordName($Row, $Carrier) {
     if ($Carrier.Path -eq $Row.Carriers[0].Path) { return $Row.Name }
     "$($Row.Name):$($Carrier.Syntax)"
 }
 
 # The setting of a component with which its service was last started by us: @{ State; Value }, $null where nothing is noted.
-
 function Find-Started($Started, [string]$Component, [string]$Key) {
     foreach ($line in $Started) {
         $field = $line.Split([char[]]"`t", 4)
@@ -59,6 +53,7 @@ function Find-Started($Started, [string]$Component, [string]$Key) {
 
 #@writing@
 
+# Replaces a file of ours; without lines it goes.
 function Write-Notes([string]$Path, $Lines) {
     if (@($Lines).Count -eq 0) {
         Remove-File $Path
