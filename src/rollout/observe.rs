@@ -121,7 +121,13 @@ impl Reader {
     }
 }
 
-/// What the one step that ran printed.
+/// What the one step that ran printed. The agent gives the steps for other systems an output as well, which says why they
+/// were skipped, and lets them end as success.
 pub(super) fn printed(invocation: &Invocation) -> Option<&str> {
-    invocation.steps.iter().map(|step| step.stdout.as_str()).find(|stdout| !stdout.trim().is_empty())
+    let printed = || invocation.steps.iter().map(|step| step.stdout.as_str()).filter(|text| !text.trim().is_empty());
+    let ran = printed().find(|text| !text.starts_with(SKIPPED));
+    ran.or_else(|| printed().next())
 }
+
+/// How the output of a step begins that the agent skipped.
+const SKIPPED: &str = "Step execution skipped ";
