@@ -39,6 +39,8 @@ mod user_data_text;
 mod windows_apply;
 #[cfg(feature = "sim")]
 mod windows_carrier;
+#[cfg(feature = "sim")]
+mod windows_equality;
 mod windows_scripts;
 #[cfg(feature = "sim")]
 mod winhost;
