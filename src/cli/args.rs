@@ -192,6 +192,10 @@ pub(super) struct Connection {
     #[cfg(feature = "sim")]
     #[arg(long, value_name = "S", default_value_t = 7, requires = "sim")]
     pub(super) seed: u64,
+    /// How many Windows instances of the embedded fleet are real hosts under wine.
+    #[cfg(feature = "sim")]
+    #[arg(long, value_name = "M", default_value_t = 0, requires = "sim")]
+    pub(super) winhost: usize,
 }
 
 #[cfg(feature = "aws")]
@@ -246,6 +250,9 @@ pub(super) struct Sim {
     /// Which fleet: the same seed gives the same fleet.
     #[arg(long, value_name = "S", default_value_t = 7)]
     pub(super) seed: u64,
+    /// How many Windows instances are real hosts under wine, which takes the tool `winhost`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) winhost: usize,
     /// The loopback address to serve on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4570")]
     pub(super) listen: std::net::SocketAddr,

@@ -22,7 +22,7 @@ pub(super) async fn run(options: &Demo, global: &Global, screen: Screen) -> Resu
     if global.format == Format::Json {
         return Err(CliError::DemoHasNoJson);
     }
-    let sim = sim::start(options.instances, options.seed, sim::ANY_PORT)?;
+    let sim = sim::start(options.instances, options.seed, sim::ANY_PORT, 0)?;
     let session =
         Session::open(&SessionOptions { endpoint_url: Some(sim.endpoint_url()), ..SessionOptions::default() }).await?;
     let demo = Story { session, sim, screen };

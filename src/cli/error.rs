@@ -70,6 +70,10 @@ pub(super) enum CliError {
     #[cfg(feature = "sim")]
     #[error("the embedded fleet does not listen on {address}: it is for this machine only")]
     NotLoopback { address: std::net::SocketAddr },
+    /// Real Windows hosts were asked for.
+    #[cfg(feature = "sim")]
+    #[error("there are no real Windows hosts here: {0}")]
+    NoWinhost(#[from] crate::sim::windows::WhyNot),
     /// Ctrl-C.
     #[cfg(feature = "aws")]
     #[error("interrupted; nothing was changed")]
@@ -125,6 +129,11 @@ impl CliError {
             Self::SeveralInstances { .. } => "give one of the ids",
             #[cfg(feature = "aws")]
             Self::CannotAsk => "read the plan, then run again with --yes",
+            #[cfg(feature = "sim")]
+            Self::NoWinhost(_) => {
+                "install wine (Debian: apt-get install --no-install-recommends wine64 wine), name the tool's folder in \
+                 PROXYFLEET_WINHOST, or leave out --winhost for modelled hosts"
+            }
             #[cfg(feature = "sim")]
             Self::NotLoopback { .. } => "give a loopback address, such as 127.0.0.1:4570",
             #[cfg(all(feature = "aws", feature = "sim"))]

@@ -25,7 +25,9 @@ pub(super) struct Connected {
 pub(super) async fn connect(connection: &Connection) -> Result<Connected, CliError> {
     #[cfg(feature = "sim")]
     let sim = match connection.sim {
-        Some(instances) => Some(super::sim::start(instances, connection.seed, super::sim::ANY_PORT)?),
+        Some(instances) => {
+            Some(super::sim::start(instances, connection.seed, super::sim::ANY_PORT, connection.winhost)?)
+        }
         None => None,
     };
     #[cfg(feature = "sim")]

@@ -498,7 +498,7 @@ mod tests {
     }
 
     fn online(count: usize) -> Vec<Node> {
-        let members = generate(count * 2, 3, "eu-central-1", NOW);
+        let members = generate(count * 2, 0, 3, "eu-central-1", NOW);
         members
             .into_iter()
             .filter(|member| matches!(member.kind, Kind::Managed(_)))
@@ -611,7 +611,7 @@ mod tests {
 
     #[test]
     fn targets_are_resolved_by_the_service() {
-        let nodes: Vec<Node> = generate(60, 5, "eu-central-1", NOW).into_iter().map(|member| member.node).collect();
+        let nodes: Vec<Node> = generate(60, 0, 5, "eu-central-1", NOW).into_iter().map(|member| member.node).collect();
         let expected = nodes
             .iter()
             .filter(|node| {

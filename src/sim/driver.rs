@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::agent::{Machine, Outcome, Reply, Script, StepStatus, run_document};
 use super::commands::Job;
-use super::host::Host;
-use super::server::Shared;
+use super::server::{Machine as Hardware, Shared};
 use super::world::Time;
 
 /// The longest sleep; nothing is due that late that somebody would miss it.
@@ -61,7 +60,7 @@ fn execute(shared: &Shared, job: &Job) -> Reply {
 /// A machine whose scripts really run.
 struct RealMachine<'a> {
     shared: &'a Shared,
-    host: Option<Result<Arc<Host>, &'a io::Error>>,
+    host: Option<Result<Hardware, &'a io::Error>>,
     platform_type: &'static str,
     name: &'static str,
     version: &'static str,
@@ -78,14 +77,10 @@ impl Machine for RealMachine<'_> {
     }
 
     fn run(&mut self, script: &Script) -> Outcome {
-        if script.action != "aws:runShellScript" {
-            // Windows hosts are not executed; a Linux host has no PowerShell either.
-            return failure("the embedded fleet has no PowerShell");
-        }
         let host = match &self.host {
             Some(Ok(host)) => host,
             Some(Err(error)) => {
-                return failure(&format!("the embedded fleet cannot write the machine's files: {error}"));
+                return failure(&format!("the embedded fleet cannot make the machine: {error}"));
             }
             None => return failure("the embedded fleet has no such machine to run scripts on"),
         };
@@ -94,7 +89,17 @@ impl Machine for RealMachine<'_> {
             ("AWS_SSM_PLATFORM_NAME", self.name),
             ("AWS_SSM_PLATFORM_VERSION", self.version),
         ];
-        match host.run(script.text.as_bytes(), &environment, None, script.timeout) {
+        let finished = match (host, script.action.as_str()) {
+            (Hardware::Linux(host), "aws:runShellScript") => {
+                host.run(script.text.as_bytes(), &environment, None, script.timeout)
+            }
+            (Hardware::Windows(host), "aws:runPowerShellScript") => {
+                host.run(&script.text, &environment, script.timeout)
+            }
+            (Hardware::Linux(_), _) => return failure("the Linux hosts of the embedded fleet have no PowerShell"),
+            (Hardware::Windows(_), _) => return failure("a Windows host runs no shell scripts"),
+        };
+        match finished {
             Ok(finished) => Outcome {
                 code: if finished.timed_out { 137 } else { finished.exit.unwrap_or(-1) },
                 stdout: finished.stdout,

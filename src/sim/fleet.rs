@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::host::{Condition, EcsUnit, HostSpec, ProxyAnswer};
+use super::windows::{self, ServerVersion, WindowsState};
 use super::world::{AgentRecord, Ec2Record, Ec2State, Node, Time};
 use crate::catalog::{Platform, ProxyValues, Service};
 use crate::fleet::InstanceId;
@@ -63,8 +64,8 @@ pub(crate) enum Kind {
     Managed(Platform),
     /// Ubuntu, which the catalogue does not have.
     Ubuntu,
-    /// Windows Server.
-    Windows,
+    /// A release of Windows Server that the catalogue does not have.
+    OldWindows,
     /// Bottlerocket.
     Bottlerocket,
     /// A system of the catalogue whose agent is silent.
@@ -82,21 +83,44 @@ pub(crate) struct Member {
     pub(crate) node: Node,
     /// What it is.
     pub(crate) kind: Kind,
-    /// Its number among the machines of its kind of init system, which decides its state.
+    /// Its number among the machines of its kind of service manager, which decides its state.
     ordinal: usize,
     /// Decides what may differ between machines without a meaning.
     seed: u64,
 }
 
+/// What a machine is made from.
+#[derive(Clone, Debug)]
+pub(crate) enum MachineSpec {
+    /// A Linux host.
+    Linux(HostSpec),
+    /// A Windows host.
+    Windows(Box<WindowsState>),
+}
+
 impl Member {
     /// The machine to create; `None` for those that never run a script.
-    pub(crate) fn host_spec(&self, region: &str, proxies: &[String]) -> Option<HostSpec> {
+    pub(crate) fn machine_spec(&self, region: &str, proxies: &[String]) -> Option<MachineSpec> {
+        match self.kind {
+            Kind::Managed(Platform::Windows) => {
+                let version = server_version(self.ordinal);
+                Some(MachineSpec::Windows(Box::new(windows::scenario(self.ordinal, version, &wanted(), &former()))))
+            }
+            Kind::OldWindows => {
+                let build = OLD_WINDOWS.1.rsplit('.').next().map(str::to_owned);
+                Some(MachineSpec::Windows(Box::new(WindowsState { build, ..WindowsState::plain() })))
+            }
+            _ => self.host_spec(region, proxies).map(MachineSpec::Linux),
+        }
+    }
+
+    fn host_spec(&self, region: &str, proxies: &[String]) -> Option<HostSpec> {
         let (platform, conditions) = match self.kind {
             Kind::Managed(platform) => (platform, scenario(platform, self.ordinal)),
             Kind::Offline(platform) => (platform, Vec::new()),
             Kind::Ubuntu => (Platform::AmazonLinux2, vec![Condition::UnsupportedSystem]),
             Kind::Bottlerocket => (Platform::AmazonLinux2, vec![Condition::UnsupportedSystem, bottlerocket()]),
-            Kind::Windows | Kind::Stopped(_) | Kind::Unregistered => return None,
+            Kind::OldWindows | Kind::Stopped(_) | Kind::Unregistered => return None,
         };
         let mut spec = HostSpec::new(platform);
         spec.instance_id = self.node.id.to_string();
@@ -169,16 +193,29 @@ fn scenario(platform: Platform, ordinal: usize) -> Vec<Condition> {
     conditions
 }
 
-/// A fleet of `count` machines.
-pub(crate) fn generate(count: usize, seed: u64, region: &str, now: Time) -> Vec<Member> {
+/// The release of the Windows machine with this number.
+const fn server_version(ordinal: usize) -> ServerVersion {
+    match ordinal % 4 {
+        0 => ServerVersion::Server2022,
+        1 => ServerVersion::Server2019,
+        2 => ServerVersion::Server2025,
+        _ => ServerVersion::Server2016,
+    }
+}
+
+/// Name and version in SSM of a Windows that the catalogue does not have.
+const OLD_WINDOWS: (&str, &str) = ("Microsoft Windows Server 2012 R2 Standard", "6.3.9600");
+
+/// A fleet of `count` machines, at least `windows` of them managed ones with Windows.
+pub(crate) fn generate(count: usize, windows: usize, seed: u64, region: &str, now: Time) -> Vec<Member> {
     let mut random = Random::new(seed);
-    let mut kinds = kinds(count);
+    let mut kinds = kinds(count, windows);
     random.shuffle(&mut kinds);
     let mut reservation = String::new();
     let mut left_in_reservation = 0;
     let mut launch_index = 0;
     let mut launched = now;
-    let (mut systemd, mut upstart) = (0, 0);
+    let (mut systemd, mut upstart, mut service_manager) = (0, 0, 0);
     let mut members = Vec::with_capacity(count);
     for (number, kind) in kinds.into_iter().enumerate() {
         if left_in_reservation == 0 {
@@ -189,8 +226,13 @@ pub(crate) fn generate(count: usize, seed: u64, region: &str, now: Time) -> Vec<
         }
         let last_ping = now.saturating_sub(Duration::from_mins(60 + random.next() % (72 * 60)));
         let launch = Launch { reservation: &reservation, index: launch_index, at: launched };
-        let node = node(&mut random, number, kind, region, &launch, last_ping.max(launched));
-        let ordinals = if kind == Kind::Managed(Platform::AmazonLinux1) { &mut upstart } else { &mut systemd };
+        let ordinals = match kind {
+            Kind::Managed(Platform::AmazonLinux1) => &mut upstart,
+            Kind::Managed(Platform::Windows) => &mut service_manager,
+            _ => &mut systemd,
+        };
+        let place = Place { number, ordinal: *ordinals, region };
+        let node = node(&mut random, place, kind, &launch, last_ping.max(launched));
         members.push(Member { node, kind, ordinal: *ordinals, seed: random.next() });
         if matches!(kind, Kind::Managed(_)) {
             *ordinals += 1;
@@ -202,13 +244,13 @@ pub(crate) fn generate(count: usize, seed: u64, region: &str, now: Time) -> Vec<
 }
 
 /// The mix: about 8% that cannot be managed (one of each sort from 24 machines on), and of the others 10% Amazon Linux
-/// AMI, a third Amazon Linux 2023, the rest Amazon Linux 2.
-fn kinds(count: usize) -> Vec<Kind> {
+/// AMI, 10% Windows, a third Amazon Linux 2023, the rest Amazon Linux 2.
+fn kinds(count: usize, windows: usize) -> Vec<Kind> {
     const SPECIAL: [Kind; 6] = [
         Kind::Offline(Platform::AmazonLinux2),
         Kind::Ubuntu,
         Kind::Unregistered,
-        Kind::Windows,
+        Kind::OldWindows,
         Kind::Stopped(Platform::AmazonLinux2),
         Kind::Bottlerocket,
     ];
@@ -217,11 +259,13 @@ fn kinds(count: usize) -> Vec<Kind> {
     let special = share.max(least).min(count.saturating_sub(1));
     let managed = count - special;
     let first = if managed >= 3 { (managed / 10).max(1) } else { 0 };
-    let third = managed / 3;
+    let windows = (managed / 10).max(usize::from(count >= 10)).max(windows).min(managed - first);
+    let third = (managed / 3).min(managed - first - windows);
     let mut kinds: Vec<Kind> = SPECIAL.into_iter().cycle().take(special).collect();
     kinds.extend(std::iter::repeat_n(Kind::Managed(Platform::AmazonLinux1), first));
+    kinds.extend(std::iter::repeat_n(Kind::Managed(Platform::Windows), windows));
     kinds.extend(std::iter::repeat_n(Kind::Managed(Platform::AmazonLinux2023), third));
-    kinds.extend(std::iter::repeat_n(Kind::Managed(Platform::AmazonLinux2), managed - first - third));
+    kinds.extend(std::iter::repeat_n(Kind::Managed(Platform::AmazonLinux2), managed - first - windows - third));
     kinds
 }
 
@@ -232,8 +276,18 @@ struct Launch<'a> {
     at: Time,
 }
 
+/// Where a machine stands: in the whole fleet, among those of its kind of service manager, in the world.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    number: usize,
+    ordinal: usize,
+    region: &'a str,
+}
+
 /// `last_ping` is when those that are silent were last heard of.
-fn node(random: &mut Random, number: usize, kind: Kind, region: &str, launch: &Launch<'_>, last_ping: Time) -> Node {
+fn node(random: &mut Random, place: Place<'_>, kind: Kind, launch: &Launch<'_>, last_ping: Time) -> Node {
+    let number = place.number;
+    let windows = matches!(kind, Kind::OldWindows | Kind::Managed(Platform::Windows));
     let id = format!("i-0{:016x}", random.next());
     let zone = random.weighted(&[('a', 1), ('b', 1), ('c', 1)]);
     // A network a zone, so that addresses stay apart however large the fleet is.
@@ -245,20 +299,20 @@ fn node(random: &mut Random, number: usize, kind: Kind, region: &str, launch: &L
     Node {
         id: InstanceId::parse(&id).expect("invariant: `i-0` and 16 digits is an id"),
         tags,
-        agent: agent(kind, region, last_ping, &private_ip),
+        agent: agent(kind, place, last_ping, &private_ip),
         ec2: Ec2Record {
             reservation: launch.reservation.to_owned(),
             state: if matches!(kind, Kind::Stopped(_)) { Ec2State::Stopped } else { Ec2State::Running },
-            image: image(kind).to_owned(),
-            instance_type: if kind == Kind::Windows { "m6i.large" } else { instance_type },
-            architecture: if kind == Kind::Windows { "x86_64" } else { architecture },
+            image: image(kind, place.ordinal).to_owned(),
+            instance_type: if windows { "m6i.large" } else { instance_type },
+            architecture: if windows { "x86_64" } else { architecture },
             launch_index: launch.index,
             private_ip,
             subnet: format!("subnet-0a1b2c3d4e5f6070{zone}"),
             vpc: "vpc-0123456789abcdef0".to_owned(),
             zone,
             launched: launch.at,
-            windows: kind == Kind::Windows,
+            windows,
         },
     }
 }
@@ -283,34 +337,49 @@ fn tags(random: &mut Random, number: usize) -> BTreeMap<String, String> {
     tags
 }
 
-fn image(kind: Kind) -> &'static str {
+fn image(kind: Kind, ordinal: usize) -> &'static str {
     match kind {
         Kind::Managed(Platform::AmazonLinux1) => "ami-0a1e1ec5000000001",
         Kind::Managed(Platform::AmazonLinux2) | Kind::Offline(_) | Kind::Stopped(_) => "ami-0a1e1ec5000000002",
         Kind::Managed(Platform::AmazonLinux2023) | Kind::Unregistered => "ami-0a1e1ec5000002023",
         Kind::Ubuntu => "ami-0b0b0b0b000002204",
-        Kind::Windows | Kind::Managed(Platform::Windows) => "ami-0c0c0c0c000002022",
+        Kind::OldWindows => "ami-0c0c0c0c000002012",
+        Kind::Managed(Platform::Windows) => match server_version(ordinal) {
+            ServerVersion::Server2016 => "ami-0c0c0c0c000002016",
+            ServerVersion::Server2019 => "ami-0c0c0c0c000002019",
+            ServerVersion::Server2022 => "ami-0c0c0c0c000002022",
+            ServerVersion::Server2025 => "ami-0c0c0c0c000002025",
+        },
         Kind::Bottlerocket => "ami-0d0d0d0d000000001",
     }
 }
 
 /// What the agent of such a machine reported; names and versions as SSM shows them.
-fn agent(kind: Kind, region: &str, last_ping: Time, private_ip: &str) -> Option<AgentRecord> {
+fn agent(kind: Kind, place: Place<'_>, last_ping: Time, private_ip: &str) -> Option<AgentRecord> {
     let (platform_type, platform_name, platform_version, version) = match kind {
         Kind::Unregistered => return None,
         Kind::Managed(platform) | Kind::Offline(platform) | Kind::Stopped(platform) => match platform {
             Platform::AmazonLinux1 => ("Linux", "Amazon Linux AMI", "2018.03", "3.2.2303.0"),
             Platform::AmazonLinux2 => ("Linux", "Amazon Linux", "2", "3.3.987.0"),
             Platform::AmazonLinux2023 => ("Linux", "Amazon Linux", "2023", "3.3.1611.0"),
-            Platform::Windows => ("Windows", "Microsoft Windows Server 2022 Datacenter", "10.0.20348", "3.3.987.0"),
+            Platform::Windows => {
+                let (name, version) = match server_version(place.ordinal) {
+                    ServerVersion::Server2016 => ("Microsoft Windows Server 2016 Datacenter", "10.0.14393"),
+                    ServerVersion::Server2019 => ("Microsoft Windows Server 2019 Datacenter", "10.0.17763"),
+                    ServerVersion::Server2022 => ("Microsoft Windows Server 2022 Datacenter", "10.0.20348"),
+                    ServerVersion::Server2025 => ("Microsoft Windows Server 2025 Datacenter", "10.0.26100"),
+                };
+                ("Windows", name, version, "3.3.987.0")
+            }
         },
         Kind::Ubuntu => ("Linux", "Ubuntu", "22.04", "3.3.987.0"),
-        Kind::Windows => ("Windows", "Microsoft Windows Server 2012 R2 Standard", "6.3.9600", "3.3.987.0"),
+        Kind::OldWindows => ("Windows", OLD_WINDOWS.0, OLD_WINDOWS.1, "3.2.2303.0"),
         Kind::Bottlerocket => ("Linux", "Bottlerocket", "1.26.1", "3.3.859.0"),
     };
-    let computer = match kind {
-        Kind::Windows => format!("EC2AMAZ-{:0>7}", private_ip.replace('.', "")),
-        _ => format!("ip-{}.{region}.compute.internal", private_ip.replace('.', "-")),
+    let computer = if platform_type == "Windows" {
+        format!("EC2AMAZ-{:0>7}", private_ip.replace('.', ""))
+    } else {
+        format!("ip-{}.{}.compute.internal", private_ip.replace('.', "-"), place.region)
     };
     Some(AgentRecord {
         online: !matches!(kind, Kind::Offline(_) | Kind::Stopped(_)),
@@ -337,9 +406,9 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_fleet_again() {
         let (one, two, other) = (
-            generate(200, 7, "eu-central-1", NOW),
-            generate(200, 7, "eu-central-1", NOW + Duration::from_secs(99)),
-            generate(200, 8, "eu-central-1", NOW),
+            generate(200, 0, 7, "eu-central-1", NOW),
+            generate(200, 0, 7, "eu-central-1", NOW + Duration::from_secs(99)),
+            generate(200, 0, 8, "eu-central-1", NOW),
         );
         let ids = |fleet: &[super::Member]| {
             fleet
@@ -358,13 +427,13 @@ mod tests {
     #[test]
     fn from_24_on_every_sort_is_there() {
         for count in [24, 25, 60, 200] {
-            let fleet = generate(count, 1, "eu-central-1", NOW);
+            let fleet = generate(count, 0, 1, "eu-central-1", NOW);
             let has = |wanted: &dyn Fn(Kind) -> bool| fleet.iter().any(|member| wanted(member.kind));
             assert_eq!(fleet.len(), count);
-            for platform in Platform::LINUX {
+            for platform in Platform::ALL {
                 assert!(has(&|kind| kind == Kind::Managed(platform)), "{count}: no {platform}");
             }
-            for kind in [Kind::Ubuntu, Kind::Windows, Kind::Bottlerocket, Kind::Unregistered] {
+            for kind in [Kind::Ubuntu, Kind::OldWindows, Kind::Bottlerocket, Kind::Unregistered] {
                 assert!(has(&|found| found == kind), "{count}: no {kind:?}");
             }
             assert!(
@@ -375,9 +444,18 @@ mod tests {
     }
 
     #[test]
+    fn as_many_windows_machines_as_asked_for() {
+        for (count, windows, expected) in [(9, 0, 0), (10, 0, 1), (20, 2, 2), (200, 2, 18), (3, 3, 2), (3, 2, 2)] {
+            let fleet = generate(count, windows, 3, "eu-central-1", NOW);
+            let found = fleet.iter().filter(|member| member.kind == Kind::Managed(Platform::Windows)).count();
+            assert_eq!((fleet.len(), found), (count, expected), "{windows} of {count}");
+        }
+    }
+
+    #[test]
     fn small_fleets_are_managed() {
         for count in [0, 1, 2, 3, 10] {
-            let fleet = generate(count, 3, "eu-central-1", NOW);
+            let fleet = generate(count, 0, 3, "eu-central-1", NOW);
             assert_eq!(fleet.len(), count);
             let managed = fleet.iter().filter(|member| matches!(member.kind, Kind::Managed(_))).count();
             assert!(managed >= count.saturating_sub(1), "{managed} of {count}");
@@ -386,7 +464,7 @@ mod tests {
 
     #[test]
     fn names_of_systems_are_those_the_catalogue_knows() {
-        for member in generate(60, 5, "eu-central-1", NOW) {
+        for member in generate(60, 0, 5, "eu-central-1", NOW) {
             let Some(agent) = &member.node.agent else { continue };
             let platform = Platform::from_ssm(agent.platform_name, agent.platform_version);
             match member.kind {

@@ -17,10 +17,12 @@ use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, watch};
 use super::commands::CommandBook;
 use super::documents::DocumentStore;
 use super::driver;
-use super::fleet::{self, Random};
-use super::host::{Bin, Host, HostSpec};
+use super::fleet::{self, Kind, MachineSpec, Random};
+use super::host::{Bin, Host, ProxyAnswer};
+use super::windows::{ModelHost, Proxies, RealBody, Surroundings, WindowsHost, Winhost};
 use super::wire;
 use super::world::{Ec2State, Time, World};
+use crate::catalog::Platform;
 use crate::fleet::{InstanceId, Scope};
 
 /// What to start.
@@ -39,6 +41,8 @@ pub struct SimOptions {
     pub consistency: Duration,
     /// The proxies (`HOST:PORT`) that the hosts can reach; others do not answer.
     pub proxies: Vec<String>,
+    /// How many of the Windows instances get a real body, made with the tool `winhost`; the fleet has at least as many.
+    pub winhost: usize,
 }
 
 impl Default for SimOptions {
@@ -50,6 +54,7 @@ impl Default for SimOptions {
             scope: Scope { account: "111122223333".to_owned(), region: "eu-central-1".to_owned() },
             consistency: Duration::from_millis(100),
             proxies: vec!["10.0.0.131:3128".to_owned(), "10.0.0.132:3128".to_owned()],
+            winhost: 0,
         }
     }
 }
@@ -76,32 +81,50 @@ pub(crate) struct Shared {
     folder: PathBuf,
     bin: Bin,
     hosts: HashMap<InstanceId, LazyHost>,
+    surroundings: Surroundings,
     slots: Arc<Semaphore>,
     wake: Notify,
 }
 
-/// A machine that gets its files when something first happens on it: most instances of a large fleet are only listed.
+/// A machine that comes into being when something first happens on it: most instances of a large fleet are only listed.
 #[derive(Debug)]
 struct LazyHost {
-    spec: HostSpec,
-    host: OnceLock<io::Result<Arc<Host>>>,
+    spec: MachineSpec,
+    host: OnceLock<io::Result<Machine>>,
+}
+
+/// A machine that scripts run on.
+#[derive(Clone, Debug)]
+pub(crate) enum Machine {
+    /// Linux.
+    Linux(Arc<Host>),
+    /// Windows.
+    Windows(Arc<WindowsHost>),
 }
 
 impl Shared {
     fn new(options: SimOptions, folder: &Path) -> io::Result<Self> {
-        let members = fleet::generate(options.instances, options.seed, &options.scope.region, wall_clock());
+        let region = options.scope.region.clone();
+        let members = fleet::generate(options.instances, options.winhost, options.seed, &region, wall_clock());
         let bin = Bin::create(&folder.join("bin"))?;
+        let real = real_hosts(&options, &members, folder)?;
         let hosts = members
             .iter()
             .filter_map(|member| {
-                let spec = member.host_spec(&options.scope.region, &options.proxies)?;
-                Some((member.node.id.clone(), LazyHost { spec, host: OnceLock::new() }))
+                let spec = member.machine_spec(&region, &options.proxies)?;
+                let host = OnceLock::new();
+                if let Some(machine) = real.get(&member.node.id) {
+                    // Nobody else has the lock yet.
+                    let _ = host.set(Ok(machine.clone()));
+                }
+                Some((member.node.id.clone(), LazyHost { spec, host }))
             })
             .collect();
         let nodes = members.into_iter().map(|member| member.node).collect();
         let documents = DocumentStore::new(options.consistency);
         let commands = CommandBook::new(options.seed, options.consistency);
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
+        let reachable = options.proxies.iter().map(|proxy| (proxy.clone(), ProxyAnswer::Status(200)));
         Ok(Self {
             world: Mutex::new(World::new(options.scope.clone(), options.seed, nodes, documents, commands)),
             scope: options.scope,
@@ -110,6 +133,11 @@ impl Shared {
             folder: folder.to_owned(),
             bin,
             hosts,
+            surroundings: Surroundings {
+                region,
+                proxies: reachable.collect(),
+                other_proxies: ProxyAnswer::Unreachable,
+            },
             slots: Arc::new(Semaphore::new(2 * cores)),
             wake: Notify::new(),
         })
@@ -146,11 +174,22 @@ impl Shared {
         Arc::clone(&self.slots).acquire_owned().await
     }
 
-    /// The machine behind a node, where there is one. Its files are written when it is first asked for.
-    pub(crate) fn host(&self, id: &InstanceId) -> Option<Result<Arc<Host>, &io::Error>> {
+    /// The machine behind a node, where there is one. It comes into being when it is first asked for.
+    pub(crate) fn host(&self, id: &InstanceId) -> Option<Result<Machine, &io::Error>> {
         let lazy = self.hosts.get(id)?;
-        let create = || Host::create(&self.folder.join(id.as_str()), &self.bin, &lazy.spec).map(Arc::new);
-        Some(lazy.host.get_or_init(create).as_ref().map(Arc::clone))
+        let create = || match &lazy.spec {
+            MachineSpec::Linux(spec) => {
+                Host::create(&self.folder.join(id.as_str()), &self.bin, spec).map(|host| Machine::Linux(Arc::new(host)))
+            }
+            MachineSpec::Windows(state) => {
+                let model = ModelHost::new(state, self.surroundings.clone());
+                Ok(Machine::Windows(Arc::new(WindowsHost::Model(Box::new(model)))))
+            }
+        };
+        Some(match lazy.host.get_or_init(create) {
+            Ok(machine) => Ok(machine.clone()),
+            Err(error) => Err(error),
+        })
     }
 
     /// A new id for a request, in the form of a UUID.
@@ -158,6 +197,37 @@ impl Shared {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         uuid(&mut Random::new(self.seed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d)))
     }
+}
+
+/// Makes the real Windows hosts of a fleet, for the first of its Windows instances.
+fn real_hosts(
+    options: &SimOptions,
+    members: &[fleet::Member],
+    folder: &Path,
+) -> io::Result<HashMap<InstanceId, Machine>> {
+    let mut machines = HashMap::new();
+    if options.winhost == 0 {
+        return Ok(machines);
+    }
+    let windows: Vec<&fleet::Member> =
+        members.iter().filter(|member| member.kind == Kind::Managed(Platform::Windows)).take(options.winhost).collect();
+    if windows.len() < options.winhost {
+        return Err(io::Error::other(format!(
+            "a fleet of {} instances has no room for {} Windows hosts",
+            options.instances, options.winhost
+        )));
+    }
+    let winhost = Winhost::find().map_err(io::Error::other)?;
+    let proxies = Arc::new(Proxies::start(&options.proxies)?);
+    for member in windows {
+        let Some(MachineSpec::Windows(state)) = member.machine_spec(&options.scope.region, &options.proxies) else {
+            continue;
+        };
+        let host = winhost.create(&folder.join(member.node.id.as_str()), state.version)?;
+        let body = RealBody::new(host, &state, Arc::clone(&proxies), options.scope.region.clone())?;
+        machines.insert(member.node.id.clone(), Machine::Windows(Arc::new(WindowsHost::Real(body))));
+    }
+    Ok(machines)
 }
 
 fn wall_clock() -> Time {
@@ -214,10 +284,34 @@ impl Sim {
         self.shared.world().nodes.iter().map(|node| node.id.clone()).collect()
     }
 
-    /// The machine behind an instance, to look at it or to edit its files from outside; `None` for an instance that
-    /// never runs a script (Windows, stopped, unknown to SSM), and where its folder cannot be written.
+    /// The Linux machine behind an instance, to look at it or to edit its files from outside; `None` for an instance with
+    /// Windows or that never runs a script (stopped, unknown to SSM), and where its folder cannot be written.
     pub fn host(&self, id: &InstanceId) -> Option<Arc<Host>> {
-        self.shared.host(id)?.ok()
+        match self.shared.host(id)?.ok()? {
+            Machine::Linux(host) => Some(host),
+            Machine::Windows(_) => None,
+        }
+    }
+
+    /// The Windows machine behind an instance; `None` for any other.
+    pub fn windows_host(&self, id: &InstanceId) -> Option<Arc<WindowsHost>> {
+        match self.shared.host(id)?.ok()? {
+            Machine::Linux(_) => None,
+            Machine::Windows(host) => Some(host),
+        }
+    }
+
+    /// The Windows instances with a real body, with the folder of each for commands of the tool `winhost`.
+    pub fn real_windows_hosts(&self) -> Vec<(InstanceId, PathBuf)> {
+        // Only machines that are there already: real hosts are made at the start.
+        let folder = |id: InstanceId| match self.shared.hosts.get(&id)?.host.get()?.as_ref().ok()? {
+            Machine::Windows(host) => match &**host {
+                WindowsHost::Real(body) => Some((id, body.host().dir().to_owned())),
+                WindowsHost::Model(_) => None,
+            },
+            Machine::Linux(_) => None,
+        };
+        self.instance_ids().into_iter().filter_map(folder).collect()
     }
 
     /// Lets the agent of an instance fall silent, or come back and take what waits for it.

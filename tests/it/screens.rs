@@ -33,7 +33,7 @@ fn plan_apply_and_explain() {
     screen("apply", &format!("Plan: {summary}"));
     let again = fleet.run(&["plan", "policies/"]).expect(0);
     screen("plan-again", &again.stdout);
-    let explained = fleet.run(&["explain", "ecs-ingest-0018", "policies/"]).expect(0);
+    let explained = fleet.run(&["explain", "ecs-web-0019", "policies/"]).expect(0);
     fits(&explained.stdout);
     screen("explain", &explained.stdout);
 }

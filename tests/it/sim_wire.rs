@@ -80,7 +80,7 @@ fn ec2_filters_with_wildcards() {
     );
     assert_eq!(ids(&sim, "&Filter.1.Name=tag-key&Filter.1.Value.1=Role").len(), all);
     let windows = ids(&sim, "&Filter.1.Name=platform&Filter.1.Value.1=windows");
-    assert!(!windows.is_empty() && windows.len() < 5);
+    assert!(!windows.is_empty() && windows.len() < all / 4);
     let stopped = ids(&sim, "&Filter.1.Name=instance-state-name&Filter.1.Value.1=stopped");
     assert!(!stopped.is_empty());
     assert_eq!(ids(&sim, &format!("&InstanceId.1={}", stopped[0])), [stopped[0].as_str()]);
