@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Component, ComponentRow, ComponentScope, ProxyValues, Rival, RivalKind, Service, Setting};
+use crate::catalog::{Component, ComponentRow, ComponentScope, Key, ProxyValues, Rival, RivalKind, Service, Setting};
 use crate::fleet::{ForeignEffect, ManagedSetting, Observed, ObservedSetting, Prior, Seen, ServiceState, Truth};
 use crate::plan::{Change, Drift, Finding, Obstacle, Reason, Target, Terms, Work};
 use crate::policy::DockerRestart;
@@ -32,6 +32,7 @@ pub fn assess(terms: &Terms, observed: &Observed) -> Assessment {
     let mut assessment = Assessment::default();
     for row in observed.platform.table().components {
         if row.component.scope() == ComponentScope::ObservedOnly {
+            assessment.findings.extend(ssm_agent_at_risk(terms, row, observed));
             continue;
         }
         if !terms.components.contains(&row.component) {
@@ -51,6 +52,21 @@ pub fn assess(terms: &Terms, observed: &Observed) -> Assessment {
     services_down(&mut assessment, terms, observed);
     assessment.work.restarts.sort_unstable();
     assessment
+}
+
+/// Whether the SSM agent, which is only looked at, would lose its way at its next start.
+fn ssm_agent_at_risk(terms: &Terms, row: &'static ComponentRow, observed: &Observed) -> Option<Finding> {
+    // The policy is about to set all three.
+    if terms.values.is_some() && terms.components.contains(&Component::MachineEnvironment) {
+        return None;
+    }
+    let is_set = |key: Key| {
+        let own = observed.setting(row.component, key).filter(|seen| matches!(seen.carrier, Truth::Is(_)));
+        let inherited = observed.foreign.iter().find(|source| (source.component, source.key) == (row.component, key));
+        own.map(|_| row.carrier.path).or(inherited.map(|source| source.path.as_str()))
+    };
+    let path = is_set(Key::HttpProxy).filter(|_| is_set(Key::HttpsProxy).is_none())?;
+    Some(Finding::SsmAgentAtRisk { path: path.to_owned() })
 }
 
 /// Whether the work starts the ECS agent's service besides what its own settings ask for. A restart of Docker takes it

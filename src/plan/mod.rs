@@ -297,6 +297,12 @@ pub enum Finding {
     /// Variables of the whole machine differ. Every service on it reads them when it starts next, and nothing is restarted
     /// for them (proxy-by-os 8.4).
     MachineWide,
+    /// The SSM agent finds a proxy for http and none for https. From its next start it would go without, which in a network
+    /// without a route to the internet nothing can repair (proxy-by-os S18, 8.6).
+    SsmAgentAtRisk {
+        /// Where the proxy for http is set.
+        path: String,
+    },
 }
 
 #[cfg(test)]

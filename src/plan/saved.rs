@@ -182,6 +182,7 @@ enum FindingRecord {
     Inert { component: String, path: String },
     Lost { component: String, dialect: String, entries: String },
     MachineWide,
+    SsmAgentAtRisk { path: String },
 }
 
 impl SavedPlan {
@@ -527,6 +528,7 @@ fn finding_record(finding: &Finding) -> FindingRecord {
             entries: entries.clone(),
         },
         Finding::MachineWide => FindingRecord::MachineWide,
+        Finding::SsmAgentAtRisk { path } => FindingRecord::SsmAgentAtRisk { path: path.clone() },
     }
 }
 
@@ -544,5 +546,6 @@ fn finding(record: FindingRecord) -> Result<Finding, SavedPlanError> {
             entries,
         },
         FindingRecord::MachineWide => Finding::MachineWide,
+        FindingRecord::SsmAgentAtRisk { path } => Finding::SsmAgentAtRisk { path },
     })
 }

@@ -173,6 +173,29 @@ fn the_ssm_agent_is_looked_at_and_never_worked_on() {
 }
 
 #[test]
+fn a_machine_that_would_cut_its_ssm_agent_off_is_told_of() {
+    let machine = Platform::Windows.component(Component::MachineEnvironment).expect("a row").carrier.path;
+    let bare = windows().with(Component::SsmAgent, Key::HttpProxy, "carrier", None).with(
+        Component::SsmAgent,
+        Key::HttpsProxy,
+        "carrier",
+        None,
+    );
+    let guide = bare.line(&format!("f ssm-agent HTTP_PROXY inert $other {machine}"));
+    let at_risk = Finding::SsmAgentAtRisk { path: machine.to_owned() };
+    let named = |components: &[Component]| terms(components, DockerRestart::Allow);
+    assert_eq!(guide.assess(&named(&[Component::Docker])).findings, [at_risk.clone()]);
+    // All three are about to be set, or the other one is there as well.
+    assert!(!guide.assess(&all()).findings.contains(&at_risk));
+    let both = guide.line(&format!("f ssm-agent HTTPS_PROXY inert $other {machine}"));
+    assert_eq!(both.assess(&named(&[Component::Docker])).findings, []);
+    let own = windows()
+        .with(Component::SsmAgent, Key::HttpProxy, "carrier", Some("http://other.example.net:8080"))
+        .with(Component::SsmAgent, Key::HttpsProxy, "carrier", None);
+    assert!(matches!(own.assess(&named(&[Component::Docker])).findings[..], [Finding::SsmAgentAtRisk { .. }]));
+}
+
+#[test]
 fn variables_of_the_machine_are_told_of_and_what_their_readers_do_not_honour() {
     let host = windows().with(Component::MachineEnvironment, Key::HttpProxy, "carrier", None);
     let assessment = host.assess(&all());

@@ -113,7 +113,7 @@ fn change_pieces(change: &Change) -> Vec<String> {
             list_difference(from, to)
         }
         (Truth::Unset, Target::Value(to)) => std::iter::once(arrow).chain(entries(to)).collect(),
-        (from, Target::Value(to)) => vec![words::truth(from), arrow, to.to_string()],
+        (from, Target::Value(to)) => [words::truth(from), arrow].into_iter().chain(entries(to)).collect(),
         (from, Target::Removed) => vec![words::truth(from), arrow, "removed".to_owned()],
         (from, Target::Restored(to)) => vec![words::truth(from), arrow, "put back".to_owned(), words::truth(to)],
     }

@@ -80,11 +80,19 @@ pub(super) fn finding(finding: &Finding) -> (String, String) {
             "they stay, `explain` lists them; remove them by hand if they should go".into(),
         ),
         Finding::Inert { component, path } => {
-            (format!("{component}: proxy settings without effect in {path}"), "harmless; remove them by hand".into())
+            let meaning =
+                if path.starts_with("HK") { "other programs may read them" } else { "harmless; remove them by hand" };
+            (format!("{component}: proxy settings without effect in {path}"), meaning.into())
         }
         Finding::Lost { component, dialect, entries } => (
             format!("{component}: {} do not honour {entries} in no_proxy", dialect.readers()),
             "for them these hosts go through the proxy; name them in another way if that matters".into(),
+        ),
+        Finding::SsmAgentAtRisk { path } => (
+            format!("ssm-agent finds HTTP_PROXY and no HTTPS_PROXY in {path}"),
+            "from its next start it goes without a proxy and may be out of reach for good; set both or none there, \
+             such as with machine-environment"
+                .into(),
         ),
         Finding::MachineWide => (
             "machine-environment changes what every service on the instance inherits, the SSM agent included".into(),

@@ -127,8 +127,10 @@ fn the_aws_cli_runs_a_command() {
     assert_eq!((&invocation["StatusDetails"], &invocation["Comment"]), (&json!("Success"), &json!("by the CLI")));
     let output = invocation["CommandPlugins"][0]["Output"].as_str().expect("a text");
     assert!(output.starts_with("proxyfleet/1 observe amazon-linux-") && output.ends_with("\nend\n"), "{output}");
+    // The document has a step for each kind of system, so one has to be named.
     let get = ["ssm", "get-command-invocation", "--command-id", &id, "--instance-id", &node];
-    assert_eq!(value(&sim, &get)["StandardOutputContent"], output);
+    let step = [&get[..], &["--plugin-name", "observeLinux"]].concat();
+    assert_eq!(value(&sim, &step)["StandardOutputContent"], output);
     assert_eq!(value(&sim, &["ssm", "list-commands"])["Commands"][0]["Status"], "Success");
     let stranger = ["ssm", "send-command", "--document-name", name, "--instance-ids", "i-0123456789abcdef0"];
     let error = aws(&sim, &stranger).expect_err("an unknown id");
