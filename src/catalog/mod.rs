@@ -35,6 +35,9 @@ pub enum Platform {
 /// first. Once one is there, the agent refuses to start with the name of another cluster (proxy-by-os 2.4, S1).
 pub const AGENT_STATE: [&str; 2] = ["/var/lib/ecs/data/agent.db", "/var/lib/ecs/data/ecs_agent_data.json"];
 
+/// The folder of the same files on Windows, where the Machine variable `ECS_DATADIR` names no other.
+pub const WINDOWS_AGENT_FOLDER: &str = r"C:\ProgramData\Amazon\ECS\data";
+
 impl Platform {
     /// Every platform, in the order in which screens list them.
     pub const ALL: [Self; 4] = [Self::AmazonLinux1, Self::AmazonLinux2, Self::AmazonLinux2023, Self::Windows];

@@ -108,8 +108,8 @@ pub(super) struct PolicyOnPlatform {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The user data may run at every boot: it repairs what was changed since, restarts only what already \
-    runs, and waits for nothing."
+    after_help = "The user data may run at every boot: it repairs what was changed since, and restarts only what already \
+    runs. On Linux it waits for nothing."
 )]
 pub(super) struct RenderUserData {
     #[command(flatten)]
@@ -128,7 +128,7 @@ pub(super) enum UserDataForm {
     /// The whole user data of an instance.
     #[default]
     Whole,
-    /// One part of a MIME multi-part message, its headers included.
+    /// One part of a MIME multi-part message, its headers included; not on Windows.
     MimePart,
     /// The script inside, for reading.
     Script,

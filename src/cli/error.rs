@@ -110,9 +110,8 @@ impl CliError {
             Self::NothingToWrite { .. } => "an instance that was never given settings has none to take away",
             Self::UserData(UserDataError::TooLarge { .. }) => "make the bypass list of the policy shorter",
             Self::UserData(UserDataError::NoComponent { .. }) => "name others under `components`",
-            Self::Policies { .. } | Self::UserData(UserDataError::NotYet { .. }) | Self::NoDocument { .. } => {
-                return None;
-            }
+            Self::UserData(UserDataError::NoParts { .. }) => "leave out `--as mime-part`",
+            Self::Policies { .. } | Self::NoDocument { .. } => return None,
             #[cfg(any(feature = "aws", feature = "sim"))]
             Self::Io { .. } => return None,
             #[cfg(feature = "aws")]

@@ -14,6 +14,7 @@ mod files;
 mod pack;
 mod powershell;
 mod script;
+mod shrink;
 mod user_data;
 
 use std::collections::BTreeMap;

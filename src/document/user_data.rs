@@ -1,11 +1,13 @@
 //! User data: the script with which a new instance is born with the settings of a policy.
 //!
-//! It is made of the same catalogue and, but for `sh/boot.sh`, of the same shell sources as the apply documents. cloud-init
-//! runs a boothook at every boot, before Docker and the ECS agent start; the script also repairs what was changed since, and
-//! may be run by hand.
+//! It is made of the same catalogue and, but for `sh/boot.sh` and `ps1/boot.ps1`, of the same sources as the apply documents.
+//! cloud-init runs a boothook at every boot, before Docker and the ECS agent start; `EC2Launch` runs `PowerShell` at every boot
+//! where the user data asks for it, some time after services that start by themselves. The script also repairs what was
+//! changed since, and may be run by hand.
 
 use super::pack::packed;
-use super::script;
+use super::shrink::shrunk;
+use super::{powershell, script};
 use crate::catalog::{Component, Init, Platform, ProxyValues};
 use crate::policy::{DockerRestart, PolicyName};
 
@@ -54,9 +56,9 @@ pub enum UserDataError {
         /// The platform that has none of them.
         platform: Platform,
     },
-    /// Not written yet.
-    #[error("there is no user data for {} yet", platform.table().title)]
-    NotYet {
+    /// User data of several parts is cloud-init's.
+    #[error("user data for {} cannot be a part of a MIME message", platform.table().title)]
+    NoParts {
         /// The platform.
         platform: Platform,
     },
@@ -82,18 +84,23 @@ pub enum UserDataForm {
 /// The user data for instances of `platform`.
 ///
 /// # Errors
-/// Where there is nothing to write, and where EC2 would refuse it as too large.
+/// Where there is nothing to write, where EC2 would refuse it as too large, and where the platform knows no such form.
 pub fn user_data(platform: Platform, request: &UserDataRequest, form: UserDataForm) -> Result<String, UserDataError> {
     let components: Vec<Component> =
         request.components.iter().copied().filter(|component| platform.component(*component).is_some()).collect();
     if components.is_empty() {
         return Err(UserDataError::NoComponent { platform });
     }
-    match platform.table().init {
-        Init::Systemd | Init::Upstart => {}
-        Init::ServiceManager => return Err(UserDataError::NotYet { platform }),
-    }
-    let text = boothook(platform, request, &components, form);
+    let text = match (platform.table().init, form) {
+        (Init::Systemd | Init::Upstart, _) => boothook(platform, request, &components, form),
+        (Init::ServiceManager, UserDataForm::MimePart) => return Err(UserDataError::NoParts { platform }),
+        (Init::ServiceManager, UserDataForm::Whole) => for_ec2launch(platform, request, &components),
+        (Init::ServiceManager, UserDataForm::Script) => {
+            head(platform, request, &powershell_parameters(request, &components))
+                + &powershell::boot().join("\n")
+                + "\n"
+        }
+    };
     if form != UserDataForm::Script && text.len() > MAX_USER_DATA_BYTES {
         return Err(UserDataError::TooLarge { bytes: text.len() });
     }
@@ -118,13 +125,15 @@ fn boothook(platform: Platform, request: &UserDataRequest, components: &[Compone
     let kind = if form == UserDataForm::Script { "" } else { "#cloud-boothook\n" };
     let tail = if form == UserDataForm::Script { script } else { unpacking(&script) };
     format!(
-        "{headers}{kind}#!/bin/sh\n\
-        # The proxy settings of policy {} for {}, made by proxyfleet. Runs at every boot, and by hand.\n\
-        # shellcheck disable=SC2034  # The script behind these values reads them.\n\
-        {}{tail}",
-        request.policy,
-        platform.table().title,
-        parameters(request, components),
+        "{headers}{kind}#!/bin/sh\n{}{tail}",
+        head(
+            platform,
+            request,
+            &format!(
+                "# shellcheck disable=SC2034  # The script behind these values reads them.\n{}",
+                shell_parameters(request, components)
+            )
+        ),
     )
 }
 
@@ -143,8 +152,40 @@ fn unpacking(script: &str) -> String {
     )
 }
 
+/// User data for `EC2Launch`: a script, and that it runs at every boot.
+fn for_ec2launch(platform: Platform, request: &UserDataRequest, components: &[Component]) -> String {
+    let script = shrunk(&powershell::boot(), &POWERSHELL_PARAMETERS).join("\n") + "\n";
+    format!(
+        "<powershell>\n{}\
+        # What is packed, with longer names: proxyfleet render user-data --as script\n\
+        $Packed = @'\n{}'@\n\
+        try {{\n \
+        $Packed = New-Object IO.MemoryStream (, [Convert]::FromBase64String($Packed))\n \
+        $Script = (New-Object IO.StreamReader (New-Object IO.Compression.GZipStream $Packed, 'Decompress')).ReadToEnd()\n \
+        if ($Script.Length -ne {}) {{ throw }}\n\
+        }} catch {{\n \
+        [Console]::Error.WriteLine('proxyfleet: nothing changed: the script could not be unpacked')\n \
+        exit 1\n\
+        }}\n\
+        . ([scriptblock]::Create($Script))\n\
+        </powershell>\n<persist>true</persist>\n",
+        head(platform, request, &powershell_parameters(request, components)),
+        packed(&script),
+        script.len(),
+    )
+}
+
+/// What every script begins with.
+fn head(platform: Platform, request: &UserDataRequest, parameters: &str) -> String {
+    let title = platform.table().title;
+    format!(
+        "# The proxy settings of policy {} for {title}, made by proxyfleet. Runs at every boot, and by hand.\n{parameters}",
+        request.policy
+    )
+}
+
 /// The variables of `sh/boot.sh`.
-fn parameters(request: &UserDataRequest, components: &[Component]) -> String {
+fn shell_parameters(request: &UserDataRequest, components: &[Component]) -> String {
     let names: Vec<&str> = components.iter().map(|component| component.name()).collect();
     [
         ("WANT_HTTP", request.values.http.as_str()),
@@ -157,6 +198,28 @@ fn parameters(request: &UserDataRequest, components: &[Component]) -> String {
     ]
     .map(|(name, value)| format!("{name}={}\n", quoted(value)))
     .concat()
+}
+
+/// The variables that `ps1/boot.ps1` finds set.
+const POWERSHELL_PARAMETERS: [&str; 7] =
+    ["WantHttp", "WantHttps", "WantBypass", "Requested", "DockerRestart", "Policy", "Cluster"];
+
+/// Their assignments.
+fn powershell_parameters(request: &UserDataRequest, components: &[Component]) -> String {
+    let names: Vec<String> = components.iter().map(|component| powershell::quoted(component.name())).collect();
+    let text = powershell::quoted;
+    let values = [
+        text(&request.values.http),
+        text(&request.values.https),
+        text(&request.values.bypass),
+        format!("@({})", names.join(", ")),
+        text(request.docker_restart.name()),
+        text(request.policy.as_str()),
+        text(request.cluster.as_ref().map_or("", ClusterName::as_str)),
+    ];
+    let lines: Vec<String> =
+        POWERSHELL_PARAMETERS.iter().zip(values).map(|(name, value)| format!("${name} = {value}\n")).collect();
+    lines.concat()
 }
 
 /// A text as one word for a shell.

@@ -43,6 +43,8 @@ mod windows_carrier;
 mod windows_equality;
 mod windows_scripts;
 #[cfg(feature = "sim")]
+mod windows_user_data;
+#[cfg(feature = "sim")]
 mod winhost;
 #[cfg(feature = "sim")]
 mod wire_client;

@@ -79,6 +79,12 @@ fn user_data_of_every_platform() {
         let json: serde_json::Value = serde_json::from_str(&shown(&call)).expect("JSON");
         assert_eq!((&json["format"], &json["user_data"]), (&"proxyfleet-user-data/1".into(), &part.into()));
     }
+    let windows = [&on("user-data", "windows")[..], &["--cluster", "web"]].concat();
+    let whole = shown(&windows);
+    assert!(whole.starts_with("<powershell>\n") && whole.len() < MAX_USER_DATA_BYTES, "{whole}");
+    assert!(whole.contains("\n$Cluster = 'web'\n") && whole.ends_with("<persist>true</persist>\n"), "{whole}");
+    let script = shown(&[&windows[..], &["--as", "script"]].concat());
+    assert!(!script.contains("<powershell>") && script.contains("Initialize-ECSAgent -Cluster $Cluster"), "{script}");
     let script = shown(&[&on("user-data", "amazon-linux-2")[..], &["--as", "script"]].concat());
     assert!(script.starts_with("#!/bin/sh\n") && script.contains("each_component"), "{script}");
 }
@@ -112,6 +118,10 @@ fn what_cannot_be_rendered_is_said_in_plain_words() {
         ("nothing there", user_data("packages", "windows")),
         ("absent files", vec!["files", path, "--policy", "gone", "--platform", "amazon-linux-2"]),
         ("an unknown platform", user_data("one", "amazon-linux-3")),
+        (
+            "a part of a message",
+            vec!["user-data", "--policy", "ecs-production", "--platform", "windows", "--as", "mime-part"],
+        ),
         ("no policy named", vec!["files", path, "--platform", "amazon-linux-2"]),
         ("no document named", vec!["document"]),
         ("two documents named", vec!["document", "--observe", "--platform", "amazon-linux-2"]),

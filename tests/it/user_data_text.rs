@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use proxyfleet::catalog::carrier::{self, Reading};
-use proxyfleet::catalog::{Component, Platform, ProxyValues};
+use proxyfleet::catalog::{Component, MAX_BYPASS_CHARS, Platform, ProxyValues};
 use proxyfleet::document::{
     ClusterName, MAX_USER_DATA_BYTES, UserDataError, UserDataForm, UserDataRequest, rendered_files, user_data,
 };
@@ -36,8 +36,9 @@ fn text(platform: Platform, form: UserDataForm) -> String {
 /// `UPDATE_GOLDEN=1 cargo test user_data_text` writes the copies anew.
 #[test]
 fn the_scripts_equal_their_golden_copies() {
-    for platform in Platform::LINUX {
-        let path = format!("{}/tests/golden/user-data/{platform}.sh", env!("CARGO_MANIFEST_DIR"));
+    for platform in Platform::ALL {
+        let extension = if platform == Platform::Windows { "ps1" } else { "sh" };
+        let path = format!("{}/tests/golden/user-data/{platform}.{extension}", env!("CARGO_MANIFEST_DIR"));
         let script = text(platform, UserDataForm::Script);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
@@ -66,6 +67,66 @@ fn it_is_small_and_the_same_program_makes_the_same() {
         let (headers, body) = part.split_once("\n\n").unwrap();
         assert!(headers.starts_with("Content-Type: text/cloud-boothook; charset=\"us-ascii\"\n"), "{headers}");
         assert_eq!(body, whole);
+    }
+}
+
+#[test]
+fn for_windows_it_is_small_as_well() {
+    let everything = vec![Component::EcsAgent, Component::Docker, Component::MachineEnvironment];
+    // The longest list that a policy may have.
+    let entries: Vec<String> = (0..85).map(|number| format!("host-{number:05}.example.com")).collect();
+    let url = "http://proxy.internal.example.com:3128".to_owned();
+    let longest = ProxyValues::new(url.clone(), url, entries.iter().map(String::as_str));
+    assert!((MAX_BYPASS_CHARS - 40..=MAX_BYPASS_CHARS).contains(&longest.bypass.len()), "{}", longest.bypass.len());
+    let request = UserDataRequest { components: everything, values: longest, ..request() };
+    let whole = user_data(Platform::Windows, &request, UserDataForm::Whole).unwrap();
+    assert!(whole.len() <= MAX_USER_DATA_BYTES - 100, "{} bytes", whole.len());
+    let script = user_data(Platform::Windows, &request, UserDataForm::Script).unwrap();
+    for text in [&whole, &script] {
+        assert!(text.is_ascii() && !text.contains('\r') && text.ends_with('\n'));
+        // What EC2Launch looks for.
+        assert_eq!(text.matches("powershell>").count(), if text == &whole { 2 } else { 0 });
+    }
+    assert!(whole.starts_with("<powershell>\n") && whole.ends_with("\n</powershell>\n<persist>true</persist>\n"));
+    let refused = user_data(Platform::Windows, &request, UserDataForm::MimePart);
+    assert_eq!(refused, Err(UserDataError::NoParts { platform: Platform::Windows }));
+}
+
+/// What stands between the tags of user data for Windows.
+fn inside(whole: &str) -> &str {
+    let inside = whole.strip_prefix("<powershell>\n").unwrap();
+    inside.strip_suffix("</powershell>\n<persist>true</persist>\n").unwrap()
+}
+
+/// What is packed in it.
+fn unpacked(whole: &str) -> String {
+    let packed = whole.split_once("$Packed = @'\n").unwrap().1.split_once("'@\n").unwrap().0;
+    let compressed = piped("base64", &["-d"], packed.as_bytes()).unwrap();
+    String::from_utf8(piped("gzip", &["-dc"], &compressed).unwrap()).unwrap()
+}
+
+#[test]
+fn for_windows_only_names_are_shorter_in_what_is_packed() {
+    let readable = text(Platform::Windows, UserDataForm::Script);
+    let whole = text(Platform::Windows, UserDataForm::Whole);
+    let head = inside(&whole).split_once("# What is packed").unwrap().0;
+    let readable = readable.strip_prefix(head).unwrap();
+    let unpacked = unpacked(&whole);
+    assert_eq!(unpacked.lines().count(), readable.lines().count(), "an error in a line is found there");
+    // Names are what follows a dollar sign, and words with a dash between letters.
+    let name = regex::Regex::new(r"\$(script:)?[A-Za-z_]\w*|\bf[0-9]+\b|\b[A-Z][A-Za-z]+-[A-Z][A-Za-z]+\b").unwrap();
+    let rest = |line: &str| name.replace_all(line.trim_start(), "").into_owned();
+    for (short, long) in unpacked.lines().zip(readable.lines()) {
+        assert_eq!(rest(short), rest(long));
+    }
+}
+
+#[test]
+fn for_windows_it_can_be_parsed_without_windows() {
+    let whole = text(Platform::Windows, UserDataForm::Whole);
+    for script in [inside(&whole).to_owned(), unpacked(&whole), text(Platform::Windows, UserDataForm::Script)] {
+        let errors = poshtree::v2::parse(&script).errors;
+        assert!(errors.is_empty(), "{errors:?}");
     }
 }
 

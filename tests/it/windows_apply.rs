@@ -19,10 +19,10 @@ use proxyfleet::sim::windows::{RealHost, ServerVersion};
 
 use crate::winhost::{FreshHost, fresh_host, windows_hosts};
 
-const PROXY: &str = "http://10.0.0.131:3128";
-const DAEMON_JSON: &str = r"C:\ProgramData\docker\config\daemon.json";
-const STATE: &str = r"C:\ProgramData\proxyfleet";
-const MACHINE: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
+pub(crate) const PROXY: &str = "http://10.0.0.131:3128";
+pub(crate) const DAEMON_JSON: &str = r"C:\ProgramData\docker\config\daemon.json";
+pub(crate) const STATE: &str = r"C:\ProgramData\proxyfleet";
+pub(crate) const MACHINE: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
 
 /// Prints everything on a host that an apply could change, but for what proxyfleet keeps for itself.
 const CONTENTS: &str = r"
@@ -46,16 +46,16 @@ foreach ($file in [IO.Directory]::GetFiles('C:\ProgramData\docker\config')) {
 }
 ";
 
-fn values() -> ProxyValues {
+pub(crate) fn values() -> ProxyValues {
     proxy(PROXY)
 }
 
-fn proxy(url: &str) -> ProxyValues {
+pub(crate) fn proxy(url: &str) -> ProxyValues {
     ProxyValues::new(url.to_owned(), url.to_owned(), [".internal.example.com", "registry.example.com"])
 }
 
 /// The components that every policy governs; Docker may restart; the proxy is not tried.
-fn present() -> ApplyParameters {
+pub(crate) fn present() -> ApplyParameters {
     ApplyParameters {
         values: Some(values()),
         components: vec![Component::EcsAgent, Component::Docker],
@@ -65,11 +65,11 @@ fn present() -> ApplyParameters {
     }
 }
 
-fn absent() -> ApplyParameters {
+pub(crate) fn absent() -> ApplyParameters {
     ApplyParameters { values: None, ..present() }
 }
 
-fn only(component: Component) -> ApplyParameters {
+pub(crate) fn only(component: Component) -> ApplyParameters {
     ApplyParameters { components: vec![component], ..present() }
 }
 
@@ -96,7 +96,7 @@ fn apply_script(parameters: &ApplyParameters) -> String {
 }
 
 /// What an apply did.
-struct Applied {
+pub(crate) struct Applied {
     report: ApplyReport,
     text: String,
     exit: Option<i32>,
@@ -112,12 +112,12 @@ impl Applied {
     }
 
     #[track_caller]
-    fn changed(self) -> ApplyReport {
+    pub(crate) fn changed(self) -> ApplyReport {
         self.expect(&ApplyResult::Changed)
     }
 
     #[track_caller]
-    fn unchanged(self) -> ApplyReport {
+    pub(crate) fn unchanged(self) -> ApplyReport {
         let report = self.expect(&ApplyResult::Unchanged);
         assert!(report.written.is_empty() && report.restarted.is_empty(), "{report:?}");
         report
@@ -135,22 +135,22 @@ impl Applied {
 }
 
 /// A host and what the scripts on it find in their environment.
-struct Scene {
+pub(crate) struct Scene {
     fresh: FreshHost,
     route: String,
 }
 
 impl Scene {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         Self::of(ServerVersion::Server2022)
     }
 
-    fn of(version: ServerVersion) -> Option<Self> {
+    pub(crate) fn of(version: ServerVersion) -> Option<Self> {
         // Nothing of the machine that the tests run on is asked: neither a proxy nor an agent.
         Some(Self { fresh: fresh_host(version)?, route: "localhost:51678=127.0.0.1:9;*=127.0.0.1:9".to_owned() })
     }
 
-    fn host(&self) -> &RealHost {
+    pub(crate) fn host(&self) -> &RealHost {
         &self.fresh.host
     }
 
@@ -170,18 +170,18 @@ impl Scene {
         (text, finished.exit)
     }
 
-    fn observe_text(&self) -> String {
+    pub(crate) fn observe_text(&self) -> String {
         let (text, exit) = self.run(&script(&document::observe()));
         assert_eq!(exit, Some(0), "{text}");
         text
     }
 
-    fn observe(&self) -> Observed {
+    pub(crate) fn observe(&self) -> Observed {
         let text = self.observe_text();
         parse_observe(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
     }
 
-    fn apply(&self, parameters: &ApplyParameters) -> Applied {
+    pub(crate) fn apply(&self, parameters: &ApplyParameters) -> Applied {
         self.apply_text(&apply_script(parameters))
     }
 
@@ -192,17 +192,17 @@ impl Scene {
     }
 
     /// How often docker, the ECS agent and the SSM agent were started.
-    fn starts(&self) -> [usize; 3] {
+    pub(crate) fn starts(&self) -> [usize; 3] {
         ["docker", "AmazonECS", "AmazonSSMAgent"].map(|service| self.host().starts(service))
     }
 
     /// The registry values and files that proxyfleet writes.
-    fn contents(&self) -> String {
+    pub(crate) fn contents(&self) -> String {
         self.host().shell(CONTENTS).unwrap()
     }
 
     /// The same with what proxyfleet keeps for itself, and the starts of services.
-    fn everything(&self) -> String {
+    pub(crate) fn everything(&self) -> String {
         let notes = ["managed", "started", "restarting"].map(|name| {
             let bytes = self.host().read(&format!(r"{STATE}\{name}")).unwrap_or_default();
             format!("{name}:\n{}", String::from_utf8(bytes).unwrap())
@@ -211,7 +211,7 @@ impl Scene {
     }
 
     /// Runs statements with a function `Put SERVICE NAME VALUE KIND`, `$null` to take a value away.
-    fn set(&self, statements: &str) {
+    pub(crate) fn set(&self, statements: &str) {
         let function = r"function Put($path, $name, $value, $kind) {
             if (-not $path.Contains('\')) { $path = 'SYSTEM\CurrentControlSet\Services\' + $path }
             $key = [Microsoft.Win32.Registry]::LocalMachine.CreateSubKey($path)
@@ -222,17 +222,17 @@ impl Scene {
         self.host().shell(&format!("{function}\n{statements}")).unwrap();
     }
 
-    fn daemon_json(&self) -> String {
+    pub(crate) fn daemon_json(&self) -> String {
         String::from_utf8(self.host().read(DAEMON_JSON).unwrap()).unwrap()
     }
 
-    fn state(&self, service: Service) -> ServiceState {
+    pub(crate) fn state(&self, service: Service) -> ServiceState {
         self.observe().service(service).unwrap()
     }
 
     /// Asserts that the settings are in the carriers and in the processes, by a report of the host itself.
     #[track_caller]
-    fn assert_all(&self, components: &[Component], values: &ProxyValues) {
+    pub(crate) fn assert_all(&self, components: &[Component], values: &ProxyValues) {
         let text = self.observe_text();
         let observed = parse_observe(&text).unwrap();
         for row in Platform::Windows.table().components.iter().filter(|row| components.contains(&row.component)) {
