@@ -29,7 +29,9 @@ pub use user_data::{ClusterName, MAX_USER_DATA_BYTES, UserDataError, UserDataFor
 use crate::catalog::{
     Component, ComponentScope, MAX_BYPASS_CHARS, NO_PROXY_PATTERN, PROXY_URL_PATTERN, Platform, ProxyValues, System,
 };
-use crate::policy::{DockerRestart, PolicyName, Preflight};
+use crate::policy::PolicyName;
+// What two parameters of an apply can be.
+pub use crate::policy::{DockerRestart, Preflight};
 
 /// The largest document that SSM accepts, its parameters included, in bytes (aws-ssm-facts 1).
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;

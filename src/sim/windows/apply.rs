@@ -12,7 +12,7 @@ use super::model::{Machine, Surroundings};
 use super::state::{HOME, RegValue};
 use crate::catalog::carrier::{self, Edit, Syntax};
 use crate::catalog::{Component, ComponentScope, Key, Platform, Service};
-use crate::policy::Preflight;
+use crate::document::Preflight;
 use crate::sim::host::ProxyAnswer;
 
 /// The longest detail in a report, and the number of details.

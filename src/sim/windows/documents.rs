@@ -14,7 +14,7 @@ use super::facts::observe;
 use super::model::{Machine, Surroundings};
 use crate::catalog::{Platform, ProxyValues};
 use crate::document::{self, Document};
-use crate::policy::{DockerRestart, Preflight};
+use crate::document::{DockerRestart, Preflight};
 
 /// Runs a script if it is that of one of our documents; returns what it prints and its exit code.
 pub(super) fn run(script: &str, machine: &mut Machine, surroundings: &Surroundings) -> Option<(String, i32)> {
