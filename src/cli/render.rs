@@ -48,8 +48,8 @@ fn of_files(options: &RenderFiles, global: &Global, screen: Screen) -> Result<Ex
     let platform = options.what.platform;
     let files = rendered_files(platform, &values, &policy.components);
     match global.format {
-        Format::Text => screen.result(&files_text(policy.name.as_str(), platform, &files)),
-        Format::Json => screen.result(&format!("{:#}", files_json(policy.name.as_str(), platform, &files))),
+        Format::Text => screen.result(&files_text(policy.name.as_str(), platform, &values, &files)),
+        Format::Json => screen.result(&format!("{:#}", files_json(policy.name.as_str(), platform, &values, &files))),
     }
     Ok(Exit::Success)
 }

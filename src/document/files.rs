@@ -1,7 +1,7 @@
 //! The carriers of a policy as they look on a host that had none of them.
 
 use crate::catalog::carrier::{self, Edit};
-use crate::catalog::{Carrier, Component, Platform, ProxyValues};
+use crate::catalog::{Carrier, Component, Dialect, Platform, ProxyValues};
 
 /// A file, or a place in the registry, with nothing in it but what proxyfleet writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,16 @@ pub fn rendered_files(platform: Platform, values: &ProxyValues, components: &[Co
         std::iter::once(one(&row.carrier, false)).chain(row.fallback.as_ref().map(|fallback| one(fallback, true)))
     })
     .collect()
+}
+
+/// The command by which somebody gives Windows itself, that is Windows Update and other users of WinHTTP, the same proxy.
+/// proxyfleet does not: the setting is for the whole machine, and the SSM agent may fall back on it (proxy-by-os 8.6, 8.7).
+pub fn winhttp_command(values: &ProxyValues) -> String {
+    let address = |url: &str| url.split_once("://").map_or(url, |(_, address)| address).to_owned();
+    let (http, https) = (address(&values.http), address(&values.https));
+    let server = if http == https { http } else { format!("http={http};https={https}") };
+    let bypass = Dialect::WinHttp.render(&values.bypass);
+    format!("netsh winhttp set proxy proxy-server=\"{server}\" bypass-list=\"{bypass}\"")
 }
 
 fn content(carrier: &Carrier, values: &ProxyValues) -> String {

@@ -23,7 +23,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub use files::{RenderedFile, rendered_files};
+pub use files::{RenderedFile, rendered_files, winhttp_command};
 pub use user_data::{ClusterName, MAX_USER_DATA_BYTES, UserDataError, UserDataForm, UserDataRequest, user_data};
 
 use crate::catalog::{

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::layout::{count, paint};
 use super::screen::role;
-use crate::catalog::Platform;
-use crate::document::RenderedFile;
+use crate::catalog::{Dialect, Platform, ProxyValues};
+use crate::document::{RenderedFile, winhttp_command};
 
-/// Every file under its path, indented.
-pub fn files_text(policy: &str, platform: Platform, files: &[RenderedFile]) -> String {
+/// Every file under its path, indented; on Windows with a hint at what proxyfleet does not write.
+pub fn files_text(policy: &str, platform: Platform, values: &ProxyValues, files: &[RenderedFile]) -> String {
     let title = platform.table().title;
-    let mut out = format!("Policy {policy} on {title}, {}.\n", count(files.len(), "file"));
+    let mut out = format!("Policy {policy} on {title}, {}.\n", count(files.len(), "carrier"));
     let width = files.iter().map(|file| file.component.name().len()).max().unwrap_or_default();
     for file in files {
         let name = file.component.name();
@@ -22,11 +22,22 @@ pub fn files_text(policy: &str, platform: Platform, files: &[RenderedFile]) -> S
             let _ = writeln!(out, "  {line}");
         }
     }
+    if platform == Platform::Windows {
+        let _ = write!(
+            out,
+            "\nNot written: Windows itself (WinHTTP), which takes the same by\n  {}\n",
+            winhttp_command(values)
+        );
+        let lost = Dialect::WinHttp.lost(&values.bypass);
+        if !lost.is_empty() {
+            let _ = writeln!(out, "without {}, for which it has no form", lost.join(", "));
+        }
+    }
     out
 }
 
 /// The same for machines, version 1.
-pub fn files_json(policy: &str, platform: Platform, files: &[RenderedFile]) -> Value {
+pub fn files_json(policy: &str, platform: Platform, values: &ProxyValues, files: &[RenderedFile]) -> Value {
     let one = |file: &RenderedFile| {
         json!({
             "component": file.component.name(),
@@ -40,6 +51,7 @@ pub fn files_json(policy: &str, platform: Platform, files: &[RenderedFile]) -> V
         "policy": policy,
         "platform": platform.name(),
         "files": files.iter().map(one).collect::<Vec<_>>(),
+        "winhttp": (platform == Platform::Windows).then(|| winhttp_command(values)),
     })
 }
 

@@ -53,7 +53,7 @@ fn on<'a>(what: &'a str, platform: &'a str) -> Vec<&'a str> {
 
 #[test]
 fn files_of_every_platform() {
-    let all: Vec<String> = Platform::LINUX.iter().map(|platform| shown(&on("files", platform.name()))).collect();
+    let all: Vec<String> = Platform::ALL.iter().map(|platform| shown(&on("files", platform.name()))).collect();
     screen("render-files", &all.join("\n----\n\n"));
     let mut json = on("files", "amazon-linux-2");
     json.extend(["--format", "json"]);
