@@ -257,8 +257,9 @@ impl Sim {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let folder = tempfile::Builder::new().prefix("proxyfleet-sim-").tempdir()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let shared = Arc::new(Shared::new(options, folder.path())?);
+        // The last thing that can fail: within the caller's own runtime it could not be dropped again.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (stop, stopped) = watch::channel(false);
         let state = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("proxyfleet-sim".to_owned()).spawn(move || {

@@ -23,7 +23,11 @@ pub(crate) struct Ran {
 impl Fleet {
     /// A fleet of `instances` from `seed`.
     pub(crate) fn start(instances: usize, seed: u64) -> Self {
-        let options = SimOptions { instances, seed, ..SimOptions::default() };
+        Self::with(SimOptions { instances, seed, ..SimOptions::default() })
+    }
+
+    /// A fleet with these options.
+    pub(crate) fn with(options: SimOptions) -> Self {
         let sim = Sim::start(options).expect("the embedded fleet starts");
         Self { sim, folder: TempDir::new().expect("a temporary folder") }
     }

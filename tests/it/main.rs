@@ -41,6 +41,8 @@ mod windows_apply;
 mod windows_carrier;
 #[cfg(feature = "sim")]
 mod windows_equality;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod windows_fleet;
 mod windows_scripts;
 #[cfg(feature = "sim")]
 mod windows_user_data;

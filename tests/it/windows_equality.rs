@@ -275,14 +275,15 @@ fn named_states() -> Vec<(&'static str, WindowsState, &'static str)> {
 #[test]
 fn every_named_state_leads_to_the_same_on_both_bodies() {
     let Some(pair) = Pair::new() else { return };
-    for (case, state, result) in named_states() {
+    for (number, (case, state, result)) in named_states().into_iter().enumerate() {
         pair.put(&state);
         let text = pair.apply(&present(PROXIES[0], &BOTH), case);
         assert!(text.starts_with(&format!("proxyfleet/1 apply windows {result}\n")), "{case}\n{text}");
-        // What stands in the way is in the report as well; what was done can be taken back.
+        // What stands in the way is in the report as well. Of what was done some is taken back; the random states do more of
+        // that.
         if result.starts_with("refused") {
             pair.observe(case);
-        } else {
+        } else if number % 3 == 0 {
             pair.apply(&absent(&BOTH), case);
         }
     }
