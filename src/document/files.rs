@@ -32,7 +32,7 @@ pub fn rendered_files(platform: Platform, values: &ProxyValues, components: &[Co
     .collect()
 }
 
-/// The command by which somebody gives Windows itself, that is Windows Update and other users of WinHTTP, the same proxy.
+/// The command by which somebody gives Windows itself, that is Windows Update and others that use it, the same proxy.
 /// proxyfleet does not: the setting is for the whole machine, and the SSM agent may fall back on it (proxy-by-os 8.6, 8.7).
 pub fn winhttp_command(values: &ProxyValues) -> String {
     let address = |url: &str| url.split_once("://").map_or(url, |(_, address)| address).to_owned();

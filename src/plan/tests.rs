@@ -184,7 +184,7 @@ fn a_machine_that_would_cut_its_ssm_agent_off_is_told_of() {
     let guide = bare.line(&format!("f ssm-agent HTTP_PROXY inert $other {machine}"));
     let at_risk = Finding::SsmAgentAtRisk { path: machine.to_owned() };
     let named = |components: &[Component]| terms(components, DockerRestart::Allow);
-    assert_eq!(guide.assess(&named(&[Component::Docker])).findings, [at_risk.clone()]);
+    assert_eq!(guide.assess(&named(&[Component::Docker])).findings, std::slice::from_ref(&at_risk));
     // All three are about to be set, or the other one is there as well.
     assert!(!guide.assess(&all()).findings.contains(&at_risk));
     let both = guide.line(&format!("f ssm-agent HTTPS_PROXY inert $other {machine}"));
