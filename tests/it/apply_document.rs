@@ -6,24 +6,13 @@ use std::path::{Path, PathBuf};
 use proxyfleet::catalog::{Platform, ProxyValues, Service};
 use proxyfleet::document::ApplyParameters;
 use proxyfleet::fleet::{ApplyReport, ApplyResult};
-use proxyfleet::plan::{Assessment, Drift, Terms, assess};
-use proxyfleet::policy::{Count, DockerRestart, Rollout};
+use proxyfleet::plan::{Assessment, Drift, assess};
+use proxyfleet::policy::DockerRestart;
 use proxyfleet::sim::host::{Condition, Entry, Snapshot};
 
 use tempfile::TempDir;
 
-use crate::scene::{STATE, Scene, absent, present, proxy, values};
-
-fn terms(parameters: &ApplyParameters) -> Terms {
-    Terms {
-        name: parameters.policy.clone(),
-        values: parameters.values.clone(),
-        components: parameters.components.clone(),
-        docker_restart: parameters.docker_restart,
-        preflight: parameters.preflight,
-        rollout: Rollout { max_concurrency: Count::Percent(100), max_errors: Count::Absolute(0) },
-    }
-}
+use crate::scene::{STATE, Scene, absent, present, proxy, terms, values};
 
 fn compared(scene: &Scene, parameters: &ApplyParameters) -> Assessment {
     assess(&terms(parameters), &scene.observe())

@@ -8,7 +8,8 @@ use std::time::Duration;
 use proxyfleet::catalog::{Component, Platform, ProxyValues, Service};
 use proxyfleet::document::{self, ApplyParameters, Document};
 use proxyfleet::fleet::{ApplyReport, ApplyResult, Observed, REPORT_LIMIT_BYTES, parse_apply, parse_observe};
-use proxyfleet::policy::{DockerRestart, PolicyName, Preflight};
+use proxyfleet::plan::Terms;
+use proxyfleet::policy::{Count, DockerRestart, PolicyName, Preflight, Rollout};
 use proxyfleet::sim::host::{Bin, Condition, Finished, Host, HostSpec, Snapshot};
 use tempfile::TempDir;
 
@@ -62,6 +63,18 @@ pub(crate) fn script(document: &Document) -> String {
     lines.join("\n") + "\n"
 }
 
+/// A policy that asks for what an apply is sent with.
+pub(crate) fn terms(parameters: &ApplyParameters) -> Terms {
+    Terms {
+        name: parameters.policy.clone(),
+        values: parameters.values.clone(),
+        components: parameters.components.clone(),
+        docker_restart: parameters.docker_restart,
+        preflight: parameters.preflight,
+        rollout: Rollout { max_concurrency: Count::Percent(100), max_errors: Count::Absolute(0) },
+    }
+}
+
 /// What an apply did.
 pub(crate) struct Applied {
     pub(crate) report: ApplyReport,
@@ -86,7 +99,9 @@ impl Applied {
 
     #[track_caller]
     pub(crate) fn unchanged(self) -> ApplyReport {
-        self.expect(&ApplyResult::Unchanged)
+        let report = self.expect(&ApplyResult::Unchanged);
+        assert!(report.written.is_empty() && report.restarted.is_empty(), "{report:?}");
+        report
     }
 
     #[track_caller]
@@ -97,6 +112,28 @@ impl Applied {
     #[track_caller]
     pub(crate) fn rolled_back(self, reason: &str) -> ApplyReport {
         self.expect(&ApplyResult::RolledBack(reason.to_owned()))
+    }
+}
+
+/// What a run of user data did.
+pub(crate) struct Booted {
+    pub(crate) said: String,
+    pub(crate) complained: String,
+    pub(crate) exit: Option<i32>,
+}
+
+impl Booted {
+    #[track_caller]
+    pub(crate) fn well(self) -> String {
+        assert_eq!((self.exit, self.complained.as_str()), (Some(0), ""), "{}", self.said);
+        self.said
+    }
+
+    /// What it complained of, if it ended with an error.
+    #[track_caller]
+    pub(crate) fn badly(self) -> String {
+        assert_eq!(self.exit, Some(1), "{}{}", self.said, self.complained);
+        self.complained
     }
 }
 

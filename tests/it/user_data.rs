@@ -7,35 +7,13 @@ use std::process::{Command, Stdio};
 
 use proxyfleet::catalog::{AGENT_STATE, Component, Init, Platform, ProxyValues, Service};
 use proxyfleet::document::{ApplyParameters, ClusterName, UserDataForm, UserDataRequest, user_data};
-use proxyfleet::plan::{Terms, assess};
-use proxyfleet::policy::{Count, DockerRestart, Rollout};
+use proxyfleet::plan::assess;
+use proxyfleet::policy::DockerRestart;
 use proxyfleet::sim::host::{Condition, EcsUnit};
 use tempfile::TempDir;
 
 use crate::apply_crash::{Steps, holder, lock, no_rubbish};
-use crate::scene::{SHELLS, STATE, Scene, absent, carrier, only, present, proxy, values};
-
-/// What a run of the user data did.
-struct Booted {
-    said: String,
-    complained: String,
-    exit: Option<i32>,
-}
-
-impl Booted {
-    #[track_caller]
-    fn well(self) -> String {
-        assert_eq!((self.exit, self.complained.as_str()), (Some(0), ""), "{}", self.said);
-        self.said
-    }
-
-    /// What it complained of, if it ended with an error.
-    #[track_caller]
-    fn badly(self) -> String {
-        assert_eq!(self.exit, Some(1), "{}", self.said);
-        self.complained
-    }
-}
+use crate::scene::{Booted, SHELLS, STATE, Scene, absent, carrier, only, present, proxy, terms, values};
 
 /// User data with what an apply is sent with.
 fn request(parameters: &ApplyParameters) -> UserDataRequest {
@@ -81,15 +59,7 @@ fn start_services(scene: &Scene) {
 
 /// Whether a plan would find nothing to do.
 fn in_sync(scene: &Scene, parameters: &ApplyParameters) -> bool {
-    let terms = Terms {
-        name: parameters.policy.clone(),
-        values: parameters.values.clone(),
-        components: parameters.components.clone(),
-        docker_restart: parameters.docker_restart,
-        preflight: parameters.preflight,
-        rollout: Rollout { max_concurrency: Count::Percent(100), max_errors: Count::Absolute(0) },
-    };
-    assess(&terms, &scene.observe()).in_sync()
+    assess(&terms(parameters), &scene.observe()).in_sync()
 }
 
 /// Files that hosts have before they are born with a policy: none, those of an image, those of somebody else.

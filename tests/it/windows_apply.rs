@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use proxyfleet::catalog::{Component, DOCKER_PIPE, Platform, ProxyValues, Service};
 use proxyfleet::document::{self, ApplyParameters};
-use proxyfleet::fleet::{ApplyReport, ApplyResult, Observed, REPORT_LIMIT_BYTES, ServiceState, Truth, parse_apply};
+use proxyfleet::fleet::{ApplyResult, Observed, REPORT_LIMIT_BYTES, ServiceState, Truth, parse_apply};
 use proxyfleet::fleet::{ForeignEffect, Prior, parse_observe};
 use proxyfleet::policy::{DockerRestart, PolicyName, Preflight};
 use proxyfleet::sim::windows::{RealHost, ServerVersion};
 
-use crate::winhost::{FreshHost, fresh_host, windows_hosts};
+use crate::scene::Applied;
+use crate::winhost::{FreshHost, apply_script, fresh_host, script, windows_hosts};
 
 pub(crate) const PROXY: &str = "http://10.0.0.131:3128";
 pub(crate) const DAEMON_JSON: &str = r"C:\ProgramData\docker\config\daemon.json";
@@ -75,63 +76,6 @@ pub(crate) fn only(component: Component) -> ApplyParameters {
 
 fn with_proxy(url: &str) -> ApplyParameters {
     ApplyParameters { values: Some(proxy(url)), ..present() }
-}
-
-/// The PowerShell script of a document, as the agent joins its lines.
-fn script(document: &document::Document) -> String {
-    let body: serde_json::Value = serde_json::from_str(&document.content).unwrap();
-    let step = body["mainSteps"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!(step["action"], "aws:runPowerShellScript");
-    let lines: Vec<String> = serde_json::from_value(step["inputs"]["runCommand"].clone()).unwrap();
-    lines.join("\n") + "\n"
-}
-
-/// The apply script with the parameters in place, as the agent puts them in.
-fn apply_script(parameters: &ApplyParameters) -> String {
-    let mut text = script(&document::apply(Platform::Windows));
-    for (name, values) in parameters.to_map() {
-        text = text.replace(&format!("{{{{ {name} }}}}"), &values[0]);
-    }
-    text
-}
-
-/// What an apply did.
-pub(crate) struct Applied {
-    report: ApplyReport,
-    text: String,
-    exit: Option<i32>,
-}
-
-impl Applied {
-    #[track_caller]
-    fn expect(self, result: &ApplyResult) -> ApplyReport {
-        assert_eq!(&self.report.result, result, "{}", self.text);
-        let good = matches!(result, ApplyResult::Changed | ApplyResult::Unchanged);
-        assert_eq!(self.exit, Some(i32::from(!good)), "{}", self.text);
-        self.report
-    }
-
-    #[track_caller]
-    pub(crate) fn changed(self) -> ApplyReport {
-        self.expect(&ApplyResult::Changed)
-    }
-
-    #[track_caller]
-    pub(crate) fn unchanged(self) -> ApplyReport {
-        let report = self.expect(&ApplyResult::Unchanged);
-        assert!(report.written.is_empty() && report.restarted.is_empty(), "{report:?}");
-        report
-    }
-
-    #[track_caller]
-    fn refused(self, reason: &str) -> ApplyReport {
-        self.expect(&ApplyResult::Refused(reason.to_owned()))
-    }
-
-    #[track_caller]
-    fn rolled_back(self, reason: &str) -> ApplyReport {
-        self.expect(&ApplyResult::RolledBack(reason.to_owned()))
-    }
 }
 
 /// A host and what the scripts on it find in their environment.

@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proxyfleet::catalog::{Component, Platform, ProxyValues, Service};
-use proxyfleet::document::{self, ApplyParameters, Document};
+use proxyfleet::catalog::{Component, ProxyValues, Service};
+use proxyfleet::document::{self, ApplyParameters};
 use proxyfleet::policy::{DockerRestart, PolicyName, Preflight};
 use proxyfleet::sim::host::{Finished, ProxyAnswer};
 use proxyfleet::sim::windows::{
     HOME, Look, ModelHost, Proxies, RealHost, RegValue, ServerVersion, Settings, StartType, Surroundings, WindowsState,
 };
 
-use crate::winhost::{FreshHost, fresh_host};
+use crate::winhost::{FreshHost, apply_script, fresh_host, script};
 
 /// One host of each body.
 struct Pair {
@@ -138,24 +138,6 @@ fn absent(components: &[Component]) -> ApplyParameters {
     ApplyParameters { values: None, ..present(PROXIES[0], components) }
 }
 
-/// The PowerShell script of a document.
-fn powershell(document: &Document) -> String {
-    let body: serde_json::Value = serde_json::from_str(&document.content).unwrap();
-    let steps = body["mainSteps"].as_array().unwrap();
-    let step = steps.iter().find(|step| step["action"] == "aws:runPowerShellScript").unwrap();
-    let lines: Vec<&str> =
-        step["inputs"]["runCommand"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
-    lines.join("\n") + "\n"
-}
-
-fn apply_script(parameters: &ApplyParameters) -> String {
-    let mut text = powershell(&document::apply(Platform::Windows));
-    for (name, values) in parameters.to_map() {
-        text = text.replace(&format!("{{{{ {name} }}}}"), &values[0]);
-    }
-    text
-}
-
 impl Pair {
     /// Runs a script on both and asserts that it says and does the same; returns what it printed.
     #[track_caller]
@@ -179,7 +161,7 @@ impl Pair {
 
     #[track_caller]
     fn observe(&self, case: &str) -> String {
-        self.run(&powershell(&document::observe()), &format!("{case}, observe"))
+        self.run(&script(&document::observe()), &format!("{case}, observe"))
     }
 
     #[track_caller]

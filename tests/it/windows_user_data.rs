@@ -10,10 +10,11 @@ use std::time::Duration;
 use proxyfleet::catalog::{Component, Platform, ProxyValues, Service};
 use proxyfleet::document::{ApplyParameters, ClusterName, UserDataForm, UserDataRequest, user_data};
 use proxyfleet::fleet::ServiceState;
-use proxyfleet::plan::{Terms, assess};
-use proxyfleet::policy::{Count, DockerRestart, Rollout};
+use proxyfleet::plan::assess;
+use proxyfleet::policy::DockerRestart;
 use proxyfleet::sim::windows::ServerVersion;
 
+use crate::scene::{Booted, terms};
 use crate::windows_apply::{DAEMON_JSON, PROXY, STATE, Scene, absent, only, present, proxy, values};
 use crate::winhost::windows_hosts;
 
@@ -28,28 +29,6 @@ $proxy = "http://10.0.0.131:3128"
 Restart-Service Docker
 Initialize-ECSAgent -Cluster MyCluster -EnableTaskIAMRole
 "#;
-
-/// What a run of user data did.
-struct Booted {
-    said: String,
-    complained: String,
-    exit: Option<i32>,
-}
-
-impl Booted {
-    #[track_caller]
-    fn well(self) -> String {
-        assert_eq!((self.exit, self.complained.as_str()), (Some(0), ""), "{}", self.said);
-        self.said
-    }
-
-    /// What it complained of, if it ended with an error.
-    #[track_caller]
-    fn badly(self) -> String {
-        assert_eq!(self.exit, Some(1), "{}{}", self.said, self.complained);
-        self.complained
-    }
-}
 
 fn request(parameters: &ApplyParameters) -> UserDataRequest {
     UserDataRequest {
@@ -97,15 +76,7 @@ fn boot(scene: &Scene, parameters: &ApplyParameters) -> Booted {
 /// Asserts that a plan would find nothing to do.
 #[track_caller]
 fn assert_in_sync(scene: &Scene, parameters: &ApplyParameters) {
-    let terms = Terms {
-        name: parameters.policy.clone(),
-        values: parameters.values.clone(),
-        components: parameters.components.clone(),
-        docker_restart: parameters.docker_restart,
-        preflight: parameters.preflight,
-        rollout: Rollout { max_concurrency: Count::Percent(100), max_errors: Count::Absolute(0) },
-    };
-    let assessment = assess(&terms, &scene.observe());
+    let assessment = assess(&terms(parameters), &scene.observe());
     assert!(assessment.in_sync(), "{assessment:?}\n{}", scene.observe_text());
 }
 

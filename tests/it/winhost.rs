@@ -5,6 +5,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use proxyfleet::catalog::Platform;
+use proxyfleet::document::{self, ApplyParameters};
 use proxyfleet::sim::windows::{RealHost, ServerVersion, Winhost};
 use tempfile::TempDir;
 
@@ -37,6 +39,24 @@ pub(crate) fn fresh_host(version: ServerVersion) -> Option<FreshHost> {
     let folder = tempfile::Builder::new().prefix("proxyfleet-winhost-").tempdir().unwrap();
     let host = winhost.create(&folder.path().join("host"), version).unwrap();
     Some(FreshHost { host, _folder: folder })
+}
+
+/// The PowerShell script of a document, as the agent joins its lines.
+pub(crate) fn script(document: &document::Document) -> String {
+    let body: serde_json::Value = serde_json::from_str(&document.content).unwrap();
+    let step = body["mainSteps"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(step["action"], "aws:runPowerShellScript");
+    let lines: Vec<String> = serde_json::from_value(step["inputs"]["runCommand"].clone()).unwrap();
+    lines.join("\n") + "\n"
+}
+
+/// The apply script with the parameters in place, as the agent puts them in.
+pub(crate) fn apply_script(parameters: &ApplyParameters) -> String {
+    let mut text = script(&document::apply(Platform::Windows));
+    for (name, values) in parameters.to_map() {
+        text = text.replace(&format!("{{{{ {name} }}}}"), &values[0]);
+    }
+    text
 }
 
 #[test]
