@@ -27,7 +27,7 @@ pub(crate) const MACHINE: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session
 
 /// Prints everything on a host that an apply could change, but for what proxyfleet keeps for itself.
 const CONTENTS: &str = r"
-function Say($line) { [Console]::Out.Write($line + [char]10) }
+function Say($line) { $line }
 function Show($path, $names) {
     $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey($path)
     if ($null -eq $key) { return }
@@ -142,7 +142,9 @@ impl Scene {
 
     /// The registry values and files that proxyfleet writes.
     pub(crate) fn contents(&self) -> String {
-        self.host().shell(CONTENTS).unwrap()
+        let contents = self.host().shell(CONTENTS).unwrap() + "\n";
+        assert!(contents.contains("docker Start "), "{contents}");
+        contents
     }
 
     /// The same with what proxyfleet keeps for itself, and the starts of services.

@@ -86,7 +86,7 @@ fn note(scene: &Scene, name: &str) -> String {
 
 /// A Machine variable.
 fn machine(scene: &Scene, name: &str) -> String {
-    let call = format!("[Console]::Out.Write([Environment]::GetEnvironmentVariable('{name}', 'Machine'))");
+    let call = format!("[Environment]::GetEnvironmentVariable('{name}', 'Machine')");
     scene.host().shell(&call).unwrap()
 }
 

@@ -12,7 +12,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What it runs: takes the script in the file `go`, and answers in the file `done`, whose first line says how it went. The
 /// place of FOLDER is taken by the folder's path on the host.
+///
+/// It begins with a message to all windows. For that wine starts the host's desktop, which lives as long as anybody uses it, and
+/// holds the output of whoever had it started: of a script that sets a Machine variable one would never see the end.
 const LOOP: &str = r"$ErrorActionPreference = 'Stop'
+[Environment]::SetEnvironmentVariable('PROXYFLEET_NONE', [NullString]::Value, 'Machine')
 $utf8 = New-Object Text.UTF8Encoding $false
 while ($true) {
     if (-not [IO.File]::Exists('FOLDER\go')) { [Threading.Thread]::Sleep(10); continue }
