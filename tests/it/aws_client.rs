@@ -7,6 +7,7 @@ use proxyfleet::aws::{
     AwsError, Class, EndpointProblem, InstanceQuery, Invocations, Operation, PublishedDocument, SendRequest, Sent,
     Session, SessionOptions, Status,
 };
+use proxyfleet::catalog::Platform;
 use proxyfleet::document::Document;
 use proxyfleet::fleet::{Identity, Instance, InstanceId, Reach};
 use proxyfleet::sim::{Sim, SimOptions};
@@ -58,9 +59,10 @@ async fn published(session: &Session, script: &str) -> PublishedDocument {
     session.ensure_document(&document("ProxyFleet-Test", script)).await.expect("it can be published")
 }
 
-/// Ids of instances that answer.
+/// Ids of instances that answer and have a shell.
 fn online(instances: &[Instance]) -> Vec<InstanceId> {
-    let online = |instance: &&Instance| instance.reach == Reach::Online && instance.platform().is_some();
+    let has_shell = |instance: &Instance| instance.platform().is_some_and(|platform| platform != Platform::Windows);
+    let online = |instance: &&Instance| instance.reach == Reach::Online && has_shell(instance);
     instances.iter().filter(online).map(|instance| instance.id.clone()).collect()
 }
 
