@@ -11,6 +11,7 @@ mod documents;
 mod driver;
 mod fleet;
 pub mod host;
+mod parameters;
 mod server;
 pub mod windows;
 mod wire;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::commands::{CommandBook, Job};
 use super::documents::DocumentStore;
+use super::parameters::ParameterStore;
 use crate::fleet::{InstanceId, Scope};
 
 /// A point in time: since the epoch.
@@ -148,6 +149,8 @@ pub(crate) struct World {
     pub(crate) documents: DocumentStore,
     /// The commands.
     pub(crate) commands: CommandBook,
+    /// The parameters.
+    pub(crate) parameters: ParameterStore,
     /// How often each operation was called, as `ListCommands` or `DescribeInstances`.
     pub(crate) calls: BTreeMap<String, u64>,
     /// How many of the next calls of an operation are throttled.
@@ -164,7 +167,17 @@ impl World {
         commands: CommandBook,
     ) -> Self {
         let index = nodes.iter().enumerate().map(|(at, node)| (node.id.as_str().to_owned(), at)).collect();
-        Self { scope, seed, nodes, index, documents, commands, calls: BTreeMap::new(), throttles: HashMap::new() }
+        Self {
+            scope,
+            seed,
+            nodes,
+            index,
+            documents,
+            commands,
+            parameters: ParameterStore::default(),
+            calls: BTreeMap::new(),
+            throttles: HashMap::new(),
+        }
     }
 
     /// One node.

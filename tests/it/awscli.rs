@@ -140,3 +140,25 @@ fn the_aws_cli_runs_a_command() {
         "{error}"
     );
 }
+
+#[test]
+fn the_aws_cli_writes_and_reads_parameters() {
+    if !installed() {
+        return;
+    }
+    let sim = fleet(1);
+    let put = ["ssm", "put-parameter", "--name", "/proxyfleet/halt/all", "--type", "String", "--value", "proxy down"];
+    assert_eq!(value(&sim, &put), json!({"Version": 1, "Tier": "Standard"}));
+    let refused = aws(&sim, &put).expect_err("it is there");
+    assert!(refused.contains("(ParameterAlreadyExists) when calling the PutParameter operation"), "{refused}");
+    let got = value(&sim, &["ssm", "get-parameter", "--name", "/proxyfleet/halt/all"]);
+    assert_eq!(got["Parameter"]["Value"], "proxy down");
+    assert!(got["Parameter"]["LastModifiedDate"].is_string() || got["Parameter"]["LastModifiedDate"].is_number());
+    let listed = value(&sim, &["ssm", "get-parameters-by-path", "--path", "/proxyfleet", "--recursive"]);
+    assert_eq!(array(&listed["Parameters"]).len(), 1);
+    let several = value(&sim, &["ssm", "get-parameters", "--names", "/proxyfleet/halt/all", "/none"]);
+    assert_eq!((array(&several["Parameters"]).len(), &several["InvalidParameters"]), (1, &json!(["/none"])));
+    assert_eq!(aws(&sim, &["ssm", "delete-parameter", "--name", "/proxyfleet/halt/all"]), Ok(String::new()));
+    let gone = aws(&sim, &["ssm", "get-parameter", "--name", "/proxyfleet/halt/all"]).expect_err("it is gone");
+    assert!(gone.contains("(ParameterNotFound)"), "{gone}");
+}

@@ -30,6 +30,8 @@ mod screens;
 #[cfg(feature = "sim")]
 mod sim_host;
 #[cfg(feature = "sim")]
+mod sim_parameters;
+#[cfg(feature = "sim")]
 mod sim_wire;
 mod tidy;
 #[cfg(feature = "sim")]

@@ -8,6 +8,7 @@ pub(crate) mod error;
 mod form;
 mod nodes;
 pub(crate) mod paging;
+mod parameters;
 mod ssm;
 mod sts;
 mod xml;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::paging::{BadToken, TokenScope};
-use super::{commands, documents, nodes};
+use super::{commands, documents, nodes, parameters};
 use crate::sim::server::Shared;
 use crate::sim::world::World;
 
@@ -51,6 +51,12 @@ pub(crate) fn call(shared: &Arc<Shared>, operation: &str, body: &str) -> Result<
         "ListDocuments" => documents::list(world, body),
         "ListDocumentVersions" => documents::list_versions(world, body, now),
         "DeleteDocument" => documents::delete(world, body),
+        "PutParameter" => parameters::put(world, body, now),
+        "GetParameter" => parameters::get(world, body),
+        "GetParameters" => parameters::get_several(world, body),
+        "GetParametersByPath" => parameters::get_by_path(world, body),
+        "DeleteParameter" => parameters::delete(world, body),
+        "DeleteParameters" => parameters::delete_several(world, body),
         other => Err(unknown_operation(other)),
     }
 }
