@@ -218,7 +218,14 @@ impl CallError {
                 "The account's quota for {action} is shared with the console and other tools: run again when less is going on, \
                  or ask AWS for a higher quota."
             ),
-            Class::Denied => format!("Allow {action} to the credentials in use; the README lists all permissions needed."),
+            Class::Denied => {
+                let on = self.operation.resource().map_or_else(String::new, |resource| format!(" on {resource}"));
+                let why = match self.operation {
+                    Operation::GetParameters => " Nothing is sent while nobody knows whether the stop switch is set.",
+                    _ => "",
+                };
+                format!("Allow {action}{on} to the credentials in use; the README lists all permissions needed.{why}")
+            }
             Class::Credentials => {
                 "Log in again (`aws sso login`, new session keys), and check that the clock of this machine is right."
                     .to_owned()
@@ -413,6 +420,12 @@ mod tests {
             "ssm:SendCommand for ProxyFleet-Observe: AccessDeniedException: User u is not authorized"
         );
         assert!(error.remedy().contains("Allow ssm:SendCommand"), "{}", error.remedy());
+        let error = call(Operation::GetParameters, "AccessDeniedException", "User u is not authorized");
+        assert!(
+            error.remedy().contains("Allow ssm:GetParameters on parameter/proxyfleet/halt* to"),
+            "{}",
+            error.remedy()
+        );
         let error = call(Operation::DescribeInstances, "UnauthorizedOperation", "no");
         assert!(error.remedy().contains("Allow ec2:DescribeInstances"), "{}", error.remedy());
     }

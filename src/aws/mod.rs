@@ -12,6 +12,7 @@ mod endpoint;
 mod error;
 mod fleet_reader;
 mod follow;
+mod halts;
 pub mod limiter;
 mod operation;
 mod publisher;
@@ -21,6 +22,7 @@ pub use commands::{Invocation, Invocations, Rejection, SendRequest, Sent, Status
 pub use error::{AwsError, CallError, Class, EndpointProblem};
 pub use fleet_reader::InstanceQuery;
 pub use follow::{CommandProgress, Follower, Progress};
+pub use halts::{Halt, HaltScope, Halts, LONGEST_REASON, Placed};
 pub use limiter::{CallCount, Pace};
 pub use operation::Operation;
 pub use publisher::PublishedDocument;

@@ -29,6 +29,14 @@ pub enum Operation {
     GetCommandInvocation,
     /// Stop a command.
     CancelCommand,
+    /// Whether the stop switch is set.
+    GetParameters,
+    /// Every marker of the stop switch.
+    GetParametersByPath,
+    /// Set a marker of the stop switch.
+    PutParameter,
+    /// Clear one.
+    DeleteParameter,
 }
 
 /// Operations that share one rate budget. The service's own budgets are per API (aws-ssm-facts 1.1); those of the document
@@ -45,11 +53,13 @@ pub(super) enum Family {
     Invocations,
     Invocation,
     Cancel,
+    Parameters,
+    ParameterWrites,
 }
 
 impl Operation {
     /// Every operation, in the order of use.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::GetCallerIdentity,
         Self::DescribeInstances,
         Self::DescribeInstanceInformation,
@@ -62,6 +72,10 @@ impl Operation {
         Self::ListCommandInvocations,
         Self::GetCommandInvocation,
         Self::CancelCommand,
+        Self::GetParameters,
+        Self::GetParametersByPath,
+        Self::PutParameter,
+        Self::DeleteParameter,
     ];
 
     /// The IAM action that allows it, such as `ssm:SendCommand`.
@@ -79,6 +93,20 @@ impl Operation {
             Self::ListCommandInvocations => "ssm:ListCommandInvocations",
             Self::GetCommandInvocation => "ssm:GetCommandInvocation",
             Self::CancelCommand => "ssm:CancelCommand",
+            Self::GetParameters => "ssm:GetParameters",
+            Self::GetParametersByPath => "ssm:GetParametersByPath",
+            Self::PutParameter => "ssm:PutParameter",
+            Self::DeleteParameter => "ssm:DeleteParameter",
+        }
+    }
+
+    /// What the action has to be allowed on, where that is always the same.
+    pub(super) const fn resource(self) -> Option<&'static str> {
+        match self {
+            Self::GetParameters | Self::GetParametersByPath | Self::PutParameter | Self::DeleteParameter => {
+                Some("parameter/proxyfleet/halt*")
+            }
+            _ => None,
         }
     }
 
@@ -94,6 +122,8 @@ impl Operation {
             Self::ListCommandInvocations => Family::Invocations,
             Self::GetCommandInvocation => Family::Invocation,
             Self::CancelCommand => Family::Cancel,
+            Self::GetParameters | Self::GetParametersByPath => Family::Parameters,
+            Self::PutParameter | Self::DeleteParameter => Family::ParameterWrites,
         }
     }
 
@@ -112,7 +142,7 @@ impl fmt::Display for Operation {
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Identity,
         Self::Ec2,
         Self::InstanceInformation,
@@ -123,16 +153,18 @@ impl Family {
         Self::Invocations,
         Self::Invocation,
         Self::Cancel,
+        Self::Parameters,
+        Self::ParameterWrites,
     ];
 
     /// Requests a second that we allow ourselves to begin with: our choice, below what is known to work, because the
     /// account's quota is shared with others (aws-ssm-facts 8).
     pub(super) const fn start_rate(self) -> f64 {
         match self {
-            Self::Ec2 => 10.0,
+            Self::Ec2 | Self::Parameters => 10.0,
             Self::InstanceInformation | Self::Documents | Self::Invocations | Self::Identity => 2.0,
             Self::Tags | Self::Invocation => 4.0,
-            Self::Send | Self::Cancel => 1.0,
+            Self::Send | Self::Cancel | Self::ParameterWrites => 1.0,
             Self::Commands => 0.5,
         }
     }
@@ -145,7 +177,7 @@ mod tests {
     #[test]
     fn every_table_is_complete_and_in_order() {
         assert!(Operation::ALL.windows(2).all(|pair| pair[0] < pair[1]), "ALL follows the declaration");
-        assert_eq!(Operation::ALL[11], Operation::CancelCommand, "the last one declared is listed");
+        assert_eq!(Operation::ALL[15], Operation::DeleteParameter, "the last one declared is listed");
         for (index, family) in Family::ALL.into_iter().enumerate() {
             assert_eq!(family as usize, index, "a family's number is its place in the limiter");
         }

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "aws")]
+use crate::aws::LONGEST_REASON;
 use crate::catalog::Platform;
 use crate::document::ClusterName;
+#[cfg(feature = "aws")]
+use crate::policy::PolicyName;
 use crate::report::ColorChoice;
 
 /// Keeps the HTTP proxy settings of a fleet of container instances equal to YAML policies, through AWS Systems Manager.
@@ -62,6 +66,12 @@ pub(super) enum Command {
     /// Explain one instance: which policy, why, and every setting.
     #[cfg(feature = "aws")]
     Explain(Explain),
+    /// Stop every run, or those of one policy, wherever they are: no further change is sent until `resume`.
+    #[cfg(feature = "aws")]
+    Halt(Halt),
+    /// Take a `halt` back.
+    #[cfg(feature = "aws")]
+    Resume(Resume),
     /// Serve an embedded fleet on a loopback port, for trying things out.
     #[cfg(feature = "sim")]
     Sim(Sim),
@@ -239,6 +249,56 @@ pub(super) struct Explain {
     pub(super) policies: Policies,
     #[command(flatten)]
     pub(super) connection: Connection,
+}
+
+#[cfg(feature = "aws")]
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The halt is a parameter in Parameter Store, so it holds for every run in this account and region. Without \
+    proxyfleet at hand: aws ssm put-parameter --name /proxyfleet/halt/all --type String --value REASON"
+)]
+pub(super) struct Halt {
+    /// Halt the runs of this policy only [default: all].
+    #[arg(long, value_name = "NAME", value_parser = policy_name)]
+    pub(super) policy: Option<PolicyName>,
+    /// Why, for whoever finds a run stopped.
+    #[arg(long, value_name = "TEXT", value_parser = reason, required_unless_present = "list")]
+    pub(super) reason: Option<String>,
+    /// Put this halt in the place of one that is there already.
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Halt nothing; show what is halted.
+    #[arg(long, conflicts_with_all = ["policy", "reason", "replace"])]
+    pub(super) list: bool,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+}
+
+#[cfg(feature = "aws")]
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    /// Take back the halt of this policy [default: the halt of all].
+    #[arg(long, value_name = "NAME", value_parser = policy_name)]
+    pub(super) policy: Option<PolicyName>,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+}
+
+#[cfg(feature = "aws")]
+fn policy_name(text: &str) -> Result<PolicyName, &'static str> {
+    PolicyName::parse(text).ok_or("the name of a policy has 1 to 64 lower-case letters, digits and dashes")
+}
+
+#[cfg(feature = "aws")]
+fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("say in one line why".to_owned());
+    }
+    if text.chars().count() > LONGEST_REASON {
+        return Err(format!("at most {LONGEST_REASON} characters"));
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(feature = "sim")]

@@ -13,6 +13,8 @@ mod explain;
 #[cfg(feature = "aws")]
 mod gather;
 #[cfg(feature = "aws")]
+mod halt;
+#[cfg(feature = "aws")]
 mod plan;
 mod policies;
 mod render;
@@ -86,6 +88,10 @@ fn run(arguments: &Arguments, screen: Screen) -> Result<Exit, CliError> {
         Command::Apply(options) => block_on(apply::run(options, global, screen)),
         #[cfg(feature = "aws")]
         Command::Explain(options) => block_on(interruptible(explain::run(options, global, screen))),
+        #[cfg(feature = "aws")]
+        Command::Halt(options) => block_on(halt::halt(options, global, screen)),
+        #[cfg(feature = "aws")]
+        Command::Resume(options) => block_on(halt::resume(options, global, screen)),
         #[cfg(feature = "sim")]
         Command::Sim(options) => block_on(sim::run(options, global, screen)),
         #[cfg(all(feature = "aws", feature = "sim"))]

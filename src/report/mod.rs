@@ -15,11 +15,15 @@ mod words;
 
 #[cfg(feature = "aws")]
 mod calls;
+#[cfg(feature = "aws")]
+mod halts;
 
 #[cfg(feature = "aws")]
 pub use calls::calls_text;
 pub use diagnostics::{diagnostics_json, diagnostics_text, error_text, validated_text};
 pub use explain::{Explanation, explain_json, explain_text};
+#[cfg(feature = "aws")]
+pub use halts::{halted_json, halted_text, halts_json, halts_text, resumed_json, resumed_text};
 pub use plan::{chapter_text, plan_text, question_text, scope_text};
 pub use progress::Progress;
 pub use render::{files_json, files_text, user_data_json};

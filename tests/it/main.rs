@@ -18,6 +18,8 @@ mod end_to_end;
 mod fault_proxy;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod fleet;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod halt;
 #[cfg(feature = "sim")]
 mod observe_script;
 mod policies;

@@ -51,6 +51,8 @@ fn help() {
         &["plan"],
         &["apply"],
         &["explain"],
+        &["halt"],
+        &["resume"],
         &["sim"],
         &["demo"],
     ] {
