@@ -13,6 +13,7 @@
 //!
 //! - `aws` (feature `aws`): everything that talks to AWS, and the only module that names a type of its SDK.
 //! - [`rollout`]: carrying a plan out; its decisions are pure, its driver needs `aws`.
+//! - [`journal`]: what runs leave behind for people.
 //! - [`report`]: how results look.
 //! - [`cli`]: the commands.
 //! - `sim` (feature `sim`): the embedded fleet, which the others meet over HTTP only.
@@ -23,6 +24,7 @@ pub mod catalog;
 pub mod cli;
 pub mod document;
 pub mod fleet;
+pub mod journal;
 pub mod plan;
 pub mod policy;
 pub mod report;

@@ -72,6 +72,8 @@ pub(super) enum Command {
     /// Take a `halt` back.
     #[cfg(feature = "aws")]
     Resume(Resume),
+    /// List the runs that changed something, or tell one of them again.
+    History(History),
     /// Serve an embedded fleet on a loopback port, for trying things out.
     #[cfg(feature = "sim")]
     Sim(Sim),
@@ -299,6 +301,26 @@ fn reason(text: &str) -> Result<String, String> {
         return Err(format!("at most {LONGEST_REASON} characters"));
     }
     Ok(text.to_owned())
+}
+
+/// Where journals are.
+#[derive(Debug, Args)]
+pub(super) struct State {
+    /// The folder for journals [default: `$XDG_STATE_HOME/proxyfleet` or `~/.local/state/proxyfleet`].
+    #[arg(long, value_name = "FOLDER", env = "PROXYFLEET_STATE_DIR", hide_env_values = true)]
+    pub(super) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// The id of a run, the beginning of one, or `last`. Without it runs are listed, the newest last.
+    #[arg(value_name = "RUN")]
+    pub(super) run: Option<String>,
+    /// How many runs to list.
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "run")]
+    pub(super) limit: usize,
+    #[command(flatten)]
+    pub(super) state: State,
 }
 
 #[cfg(feature = "sim")]

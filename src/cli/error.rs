@@ -86,6 +86,9 @@ pub(super) enum CliError {
     #[cfg(all(feature = "aws", feature = "sim"))]
     #[error("the embedded fleet did not converge; this is a defect of proxyfleet")]
     DemoDidNotConverge,
+    /// Journals.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
     /// Something with the operating system.
     #[cfg(any(feature = "aws", feature = "sim"))]
     #[error("{doing}: {source}")]
@@ -112,6 +115,7 @@ impl CliError {
             Self::UserData(UserDataError::NoComponent { .. }) => "name others under `components`",
             Self::UserData(UserDataError::NoParts { .. }) => "leave out `--as mime-part`",
             Self::Policies { .. } | Self::NoDocument { .. } => return None,
+            Self::Journal(error) => return Some(error.remedy()),
             #[cfg(any(feature = "aws", feature = "sim"))]
             Self::Io { .. } => return None,
             #[cfg(feature = "aws")]

@@ -14,6 +14,7 @@ mod explain;
 mod gather;
 #[cfg(feature = "aws")]
 mod halt;
+mod history;
 #[cfg(feature = "aws")]
 mod plan;
 mod policies;
@@ -92,6 +93,7 @@ fn run(arguments: &Arguments, screen: Screen) -> Result<Exit, CliError> {
         Command::Halt(options) => block_on(halt::halt(options, global, screen)),
         #[cfg(feature = "aws")]
         Command::Resume(options) => block_on(halt::resume(options, global, screen)),
+        Command::History(options) => history::run(options, global, screen),
         #[cfg(feature = "sim")]
         Command::Sim(options) => block_on(sim::run(options, global, screen)),
         #[cfg(all(feature = "aws", feature = "sim"))]

@@ -47,7 +47,7 @@ impl Fleet {
     /// The binary, ready to talk to this fleet and to nothing else.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = binary(arguments);
-        command.args(["--endpoint-url", &self.sim.endpoint_url()]);
+        command.args(["--endpoint-url", &self.sim.endpoint_url()]).env("PROXYFLEET_STATE_DIR", self.path("state"));
         command
     }
 
@@ -75,7 +75,7 @@ impl Ran {
     }
 }
 
-/// The binary without anything of this process's AWS settings or terminal.
+/// The binary without anything of this process's AWS settings, journals or terminal.
 pub(crate) fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxyfleet"));
     command.args(arguments).stdin(Stdio::null()).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
@@ -85,5 +85,7 @@ pub(crate) fn binary(arguments: &[&str]) -> Command {
         }
     }
     command.env("AWS_EC2_METADATA_DISABLED", "true");
+    // Not among the journals of whoever runs the tests.
+    command.env("PROXYFLEET_STATE_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command
 }

@@ -20,6 +20,8 @@ mod fault_proxy;
 mod fleet;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod halt;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod history;
 #[cfg(feature = "sim")]
 mod observe_script;
 mod policies;

@@ -53,6 +53,7 @@ fn help() {
         &["explain"],
         &["halt"],
         &["resume"],
+        &["history"],
         &["sim"],
         &["demo"],
     ] {
