@@ -52,7 +52,7 @@ impl Terms {
             components: policy.components.clone(),
             docker_restart: policy.docker_restart,
             preflight: policy.preflight,
-            rollout: policy.rollout,
+            rollout: policy.rollout.clone(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::fleet::{InstanceId, InvalidInstanceId, Scope, Seen, Truth};
 use crate::plan::{
     Change, Drift, Finding, Group, LeftOut, Member, Note, Obstacle, Pending, Plan, Reason, Target, Terms, Work,
 };
-use crate::policy::{Count, DockerRestart, PolicyName, Preflight, Rollout};
+use crate::policy::{Budgets, Count, DockerRestart, PolicyName, Preflight, Rollout};
 
 /// The format and its version. A reader refuses any other.
 pub const FORMAT: &str = "proxyfleet-plan/1";
@@ -319,7 +319,7 @@ fn policy_record(terms: &Terms, in_sync: usize) -> PolicyRecord {
         docker_restart: terms.docker_restart.name().to_owned(),
         preflight: terms.preflight.name().to_owned(),
         max_concurrency: terms.rollout.max_concurrency.to_string(),
-        max_errors: terms.rollout.max_errors.to_string(),
+        max_errors: terms.rollout.budgets.failed.to_string(),
         in_sync,
     }
 }
@@ -349,7 +349,11 @@ fn terms(record: &PolicyRecord) -> Result<Terms, SavedPlanError> {
             .into_iter()
             .find(|choice| choice.name() == record.preflight)
             .ok_or_else(|| unexpected(&record.preflight, "`require` or `skip`"))?,
-        rollout: Rollout { max_concurrency: count(&record.max_concurrency)?, max_errors: count(&record.max_errors)? },
+        rollout: Rollout {
+            max_concurrency: count(&record.max_concurrency)?,
+            budgets: Budgets::all(count(&record.max_errors)?),
+            ..Rollout::default()
+        },
     })
 }
 

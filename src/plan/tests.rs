@@ -7,7 +7,7 @@ use super::saved::SavedPlan;
 use super::*;
 use crate::catalog::ValueRule;
 use crate::fleet::{Identity, Instance, Observation, Observed, Reach, parse_observe};
-use crate::policy::{Count, PolicySet, SourceFile, load};
+use crate::policy::{PolicySet, SourceFile, load};
 
 const PROXY: &str = "http://10.0.0.131:3128";
 
@@ -22,7 +22,7 @@ fn terms(components: &[Component], docker_restart: DockerRestart) -> Terms {
         components: components.to_vec(),
         docker_restart,
         preflight: Preflight::Require,
-        rollout: Rollout { max_concurrency: Count::Percent(10), max_errors: Count::Absolute(0) },
+        rollout: Rollout::default(),
     }
 }
 

@@ -14,8 +14,8 @@ use super::raw::{
 use super::suggest::did_you_mean;
 use super::tree::{Content, Entry, Node};
 use super::{
-    Code, Components, Count, DesiredState, DockerRestart, Origin, Policy, PolicyName, Preflight, Proxy, Rollout,
-    Selector, TagMatcher, Targets,
+    Budgets, Code, Components, Count, DesiredState, DockerRestart, Origin, Policy, PolicyName, Preflight, Proxy,
+    Rollout, Selector, TagMatcher, Targets,
 };
 use crate::catalog::{Component, DOCKER_SOCKET, MAX_BYPASS_CHARS, Platform, ProxyValues, ValueRule};
 
@@ -382,7 +382,8 @@ impl<'a> Check<'a, '_, '_> {
             max_concurrency: self
                 .count("max_concurrency", raw.max_concurrency.as_ref(), 1)
                 .unwrap_or(default.max_concurrency),
-            max_errors: self.count("max_errors", raw.max_errors.as_ref(), 0).unwrap_or(default.max_errors),
+            budgets: self.count("max_errors", raw.max_errors.as_ref(), 0).map_or(default.budgets, Budgets::all),
+            ..default
         }
     }
 

@@ -25,7 +25,7 @@ pub use diagnostic::{Code, Diagnostic, Severity, SourceFile, Span};
 pub use load::{Loaded, load};
 pub use mask::masked_text;
 pub use model::{
-    Components, Count, DesiredState, DockerRestart, Origin, Policy, PolicyName, PolicySet, Preflight, Proxy, ProxyUrl,
-    Rollout, Selector, TagMatcher, Targets,
+    Budgets, Components, Count, DesiredState, DockerRestart, Gate, OnFailure, Origin, Policy, PolicyName, PolicySet,
+    Preflight, Proxy, ProxyUrl, Rollout, Selector, TagMatcher, Targets, Waves,
 };
 pub use schema::schema;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use crate::catalog::{Component, Platform, ProxyValues};
 
@@ -281,18 +282,147 @@ impl Preflight {
     }
 }
 
-/// Limits of a rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a rollout proceeds, and its limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
+    /// How many instances are changed when each wave is over. The last is everybody.
+    pub waves: Waves,
     /// How many instances may be worked on at the same time. Never zero.
     pub max_concurrency: Count,
-    /// How many instances may fail before no further one is started.
-    pub max_errors: Count,
+    /// How many instances of one cluster, availability zone or Auto Scaling group a wave may take, at least one.
+    pub max_unavailable: Count,
+    /// The same for instances whose Docker restarts.
+    pub docker_max_unavailable: Count,
+    /// The tag whose values name the ECS clusters.
+    pub spread_by: String,
+    /// How many instances may end in each bad way before no further one is started.
+    pub budgets: Budgets,
+    /// How long a wave is left alone before it is looked at again and the next one begins.
+    pub soak: Duration,
+    /// What else is asked before the next wave begins.
+    pub gate: Option<Gate>,
+    /// A CloudWatch alarm that stops commands while it is in alarm.
+    pub alarm: Option<String>,
+    /// What happens when a rollout must not go on.
+    pub on_failure: OnFailure,
+}
+
+impl Rollout {
+    /// The tag that names the cluster, unless a policy says otherwise.
+    pub const DEFAULT_SPREAD_BY: &str = "Cluster";
+    /// The longest soak.
+    pub const MAX_SOAK: Duration = Duration::from_hours(24);
 }
 
 impl Default for Rollout {
     fn default() -> Self {
-        Self { max_concurrency: Count::Percent(10), max_errors: Count::Absolute(0) }
+        Self {
+            waves: Waves::default(),
+            max_concurrency: Count::Percent(10),
+            max_unavailable: Count::Percent(25),
+            docker_max_unavailable: Count::Percent(10),
+            spread_by: Self::DEFAULT_SPREAD_BY.to_owned(),
+            budgets: Budgets::all(Count::Absolute(0)),
+            soak: Duration::ZERO,
+            gate: None,
+            alarm: None,
+            on_failure: OnFailure::Halt,
+        }
+    }
+}
+
+/// How many instances are changed when each wave is over, counted from the start of the rollout. Never empty; the last is
+/// [`Waves::EVERYBODY`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waves(Vec<Count>);
+
+impl Waves {
+    /// Where every rollout ends.
+    pub const EVERYBODY: Count = Count::Percent(100);
+
+    /// Wraps what the waves end with. `None` unless the last is everybody and, counts among counts and shares among shares,
+    /// each is more than the one before.
+    pub fn new(ends: Vec<Count>) -> Option<Self> {
+        let rises = ends.windows(2).all(|pair| match (pair[0], pair[1]) {
+            (Count::Absolute(before), Count::Absolute(after)) => before < after,
+            (Count::Percent(before), Count::Percent(after)) => before < after,
+            _ => true,
+        });
+        let starts = ends.first().is_some_and(|first| !matches!(first, Count::Absolute(0) | Count::Percent(0)));
+        (rises && starts && ends.last() == Some(&Self::EVERYBODY)).then_some(Self(ends))
+    }
+
+    /// What each wave ends with.
+    pub fn ends(&self) -> &[Count] {
+        &self.0
+    }
+}
+
+impl Default for Waves {
+    fn default() -> Self {
+        Self(vec![Count::Absolute(1), Count::Percent(10), Count::Percent(50), Self::EVERYBODY])
+    }
+}
+
+/// How many instances of a rollout may end in each bad way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Refused, or not what they should be.
+    pub failed: Count,
+    /// Put back by themselves, because the change did not work.
+    pub rolled_back: Count,
+    /// Do not answer any more.
+    pub unreachable: Count,
+    /// Nobody can find out.
+    pub unknown: Count,
+}
+
+impl Budgets {
+    /// The same for every way.
+    pub const fn all(count: Count) -> Self {
+        Self { failed: count, rolled_back: count, unreachable: count, unknown: count }
+    }
+}
+
+/// A command of the operator's, run where proxyfleet runs: exit code 0 lets the next wave begin, 1 fails the rollout, 2 holds
+/// it, and so does no answer in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// The program and its arguments. Never empty.
+    pub command: Vec<String>,
+    /// How long one run of it may take.
+    pub timeout: Duration,
+    /// How long the rollout is held altogether before it counts as failed.
+    pub hold: Duration,
+}
+
+impl Gate {
+    /// How long one run may take, unless a policy says otherwise.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+    /// How long a rollout is held, unless a policy says otherwise.
+    pub const DEFAULT_HOLD: Duration = Duration::from_mins(30);
+}
+
+/// What happens when a rollout must not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Nothing further is changed; what was changed stays.
+    #[default]
+    Halt,
+    /// What this rollout changed is put back.
+    Rollback,
+}
+
+impl OnFailure {
+    /// Every choice, in the order in which helps list them.
+    pub const ALL: [Self; 2] = [Self::Halt, Self::Rollback];
+
+    /// The word used in policies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Halt => "halt",
+            Self::Rollback => "rollback",
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl Queue {
         Self {
             waiting,
             concurrency: terms.rollout.max_concurrency.of(total).max(1),
-            max_errors: terms.rollout.max_errors.of(total),
+            max_errors: terms.rollout.budgets.failed.of(total),
             in_flight: 0,
             errors: 0,
             halted: false,
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::fleet::InstanceId;
     use crate::plan::Work;
-    use crate::policy::{Count, DockerRestart, PolicyName, Preflight, Rollout};
+    use crate::policy::{Budgets, Count, DockerRestart, PolicyName, Preflight, Rollout};
 
     fn terms(max_concurrency: Count, max_errors: Count) -> Terms {
         Terms {
@@ -163,7 +163,7 @@ mod tests {
             components: vec![Component::Docker],
             docker_restart: DockerRestart::Allow,
             preflight: Preflight::Skip,
-            rollout: Rollout { max_concurrency, max_errors },
+            rollout: Rollout { max_concurrency, budgets: Budgets::all(max_errors), ..Rollout::default() },
         }
     }
 

@@ -160,7 +160,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(policy.targets.platforms, Platform::ALL);
     assert_eq!((policy.docker_restart.name(), policy.preflight.name(), policy.priority), ("defer", "require", 100));
     assert_eq!(
-        (policy.rollout.max_concurrency.to_string(), policy.rollout.max_errors.to_string()),
+        (policy.rollout.max_concurrency.to_string(), policy.rollout.budgets.failed.to_string()),
         ("10%".into(), "0".into())
     );
     let values = policy.state.values().expect("it is present");

@@ -71,7 +71,7 @@ pub(crate) fn terms(parameters: &ApplyParameters) -> Terms {
         components: parameters.components.clone(),
         docker_restart: parameters.docker_restart,
         preflight: parameters.preflight,
-        rollout: Rollout { max_concurrency: Count::Percent(100), max_errors: Count::Absolute(0) },
+        rollout: Rollout { max_concurrency: Count::Percent(100), ..Rollout::default() },
     }
 }
 
