@@ -1,28 +1,24 @@
-//! From the raw document to a checked [`Policy`]: closed sets, names, tags, limits. URLs and bypass entries are checked in
-//! [`super::proxy`]. Every mistake is reported; the policy exists only when there was none.
+//! From the raw document to a checked [`Policy`]: closed sets, names, tags. URLs and bypass entries are checked in [`super::proxy`],
+//! the limits of a rollout in [`super::rollout`]. Every mistake is reported; the policy exists only when there was none.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::decode::kind;
 use super::mask::{excerpt, quoted};
 use super::mistakes::{Mistake, Mistakes};
+use super::model::MAX_TAG_KEY;
 use super::proxy::{Flaw, check_bypass, check_url};
-use super::raw::{
-    RawCount, RawList, RawPolicy, RawProxy, RawRollout, RawTagValue, RawTagValues, RawTags, RawTargets, RawText,
-};
+use super::raw::{RawList, RawPolicy, RawProxy, RawTagValue, RawTagValues, RawTags, RawTargets, RawText};
 use super::suggest::did_you_mean;
 use super::tree::{Content, Entry, Node};
 use super::{
-    Budgets, Code, Components, Count, DesiredState, DockerRestart, Origin, Policy, PolicyName, Preflight, Proxy,
-    Rollout, Selector, TagMatcher, Targets,
+    Code, Components, DesiredState, DockerRestart, Origin, Policy, PolicyName, Preflight, Proxy, Selector, TagMatcher,
+    Targets, is_tag_key,
 };
 use crate::catalog::{Component, DOCKER_SOCKET, MAX_BYPASS_CHARS, Platform, ProxyValues, ValueRule};
 
 /// The words for `state`.
 pub(super) const STATES: [&str; 2] = ["present", "absent"];
-/// Characters of a tag key in EC2.
-pub(super) const MAX_TAG_KEY: usize = 128;
 /// Characters of a tag value in EC2.
 pub(super) const MAX_TAG_VALUE: usize = 256;
 
@@ -38,8 +34,8 @@ pub(super) fn policy(raw: &RawPolicy, document: &Node, origin: Origin, mistakes:
         check.components_somewhere(list, &targets.platforms);
     }
     let docker_restart =
-        check.choice("docker_restart", raw.docker_restart.as_ref(), DockerRestart::ALL, DockerRestart::name);
-    let preflight = check.choice("preflight", raw.preflight.as_ref(), Preflight::ALL, Preflight::name);
+        check.choice(&["docker_restart"], raw.docker_restart.as_ref(), DockerRestart::ALL, DockerRestart::name);
+    let preflight = check.choice(&["preflight"], raw.preflight.as_ref(), Preflight::ALL, Preflight::name);
     let rollout = check.rollout(raw.rollout.as_ref());
     let policy = Policy {
         name: name?,
@@ -56,28 +52,29 @@ pub(super) fn policy(raw: &RawPolicy, document: &Node, origin: Origin, mistakes:
     (mistakes.errors() == before).then_some(policy)
 }
 
-struct Check<'a, 'b, 'c> {
+/// One document under check.
+pub(super) struct Check<'a, 'b, 'c> {
     document: &'a Node,
     mistakes: &'b mut Mistakes<'c>,
 }
 
 impl<'a> Check<'a, '_, '_> {
     /// The entry at `path` of the document. A value that serde has read is there; the fallback is never shown.
-    fn entry(&self, path: &[&str]) -> Option<&'a Entry> {
+    pub(super) fn entry(&self, path: &[&str]) -> Option<&'a Entry> {
         let (last, parents) = path.split_last()?;
         parents.iter().try_fold(self.document, |node, key| Some(&node.entry(key)?.value))?.entry(last)
     }
 
-    fn value(&self, path: &[&str]) -> &'a Node {
+    pub(super) fn value(&self, path: &[&str]) -> &'a Node {
         self.entry(path).map_or(self.document, |entry| &entry.value)
     }
 
-    fn item(&self, path: &[&str], index: usize) -> &'a Node {
+    pub(super) fn item(&self, path: &[&str], index: usize) -> &'a Node {
         let list = self.value(path);
         list.item(index).unwrap_or(list)
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         code: Code,
         message: impl Into<String>,
@@ -93,7 +90,7 @@ impl<'a> Check<'a, '_, '_> {
     }
 
     /// Reports that the key at `path` is missing, unless it is there and something else was reported about it.
-    fn missing(&mut self, path: &[&str], help: &str) {
+    pub(super) fn missing(&mut self, path: &[&str], help: &str) {
         if self.entry(path).is_some() {
             return;
         }
@@ -156,14 +153,19 @@ impl<'a> Check<'a, '_, '_> {
         let mut matchers = BTreeMap::new();
         for (key, values) in raw {
             let Some(entry) = node.entry(key) else { continue };
-            self.quoted_where_needed(&entry.key);
-            if key.is_empty() || key.chars().count() > MAX_TAG_KEY {
-                let help = format!("AWS tag keys have 1 to {MAX_TAG_KEY} characters");
-                self.add(Code::BadTagKey, "no tag can have this key", help, &entry.key.range, "not a tag key");
-            }
+            self.tag_key(key, &entry.key);
             matchers.insert(key.clone(), self.matcher(key, values, &entry.value));
         }
         Some(Selector(matchers))
+    }
+
+    /// Reports a key that no tag can have, or that other tools do not take for text.
+    pub(super) fn tag_key(&mut self, key: &str, node: &Node) {
+        self.quoted_where_needed(node);
+        if !is_tag_key(key) {
+            let help = format!("AWS tag keys have 1 to {MAX_TAG_KEY} characters");
+            self.add(Code::BadTagKey, "no tag can have this key", help, &node.range, "not a tag key");
+        }
     }
 
     fn matcher(&mut self, key: &str, raw: &RawTagValues, node: &Node) -> TagMatcher {
@@ -193,7 +195,7 @@ impl<'a> Check<'a, '_, '_> {
     }
 
     /// Reports text without quotes that other tools take for a number, a date or a truth value.
-    fn quoted_where_needed(&mut self, node: &Node) -> bool {
+    pub(super) fn quoted_where_needed(&mut self, node: &Node) -> bool {
         let Content::Scalar { text, plain: true } = &node.content else { return true };
         if !looks_like_something_else(text) {
             return true;
@@ -206,7 +208,7 @@ impl<'a> Check<'a, '_, '_> {
 
     fn state(&mut self, raw: &RawPolicy) -> Option<DesiredState> {
         let absent = match &raw.state {
-            Some(text) => self.choice("state", Some(text), STATES, |word| word)? == "absent",
+            Some(text) => self.choice(&["state"], Some(text), STATES, |word| word)? == "absent",
             // A state of the wrong kind is reported; whether a proxy belongs to it is not known.
             None if self.entry(&["state"]).is_some() => return None,
             None => false,
@@ -360,9 +362,9 @@ impl<'a> Check<'a, '_, '_> {
     }
 
     /// One word out of a closed set.
-    fn choice<T: Copy, const N: usize>(
+    pub(super) fn choice<T: Copy, const N: usize>(
         &mut self,
-        key: &str,
+        path: &[&str],
         raw: Option<&RawText>,
         all: [T; N],
         name: fn(T) -> &'static str,
@@ -370,41 +372,9 @@ impl<'a> Check<'a, '_, '_> {
         let RawText(word) = raw?;
         let found = all.into_iter().find(|known| name(*known) == word);
         if found.is_none() {
-            self.unknown(key, word, &all.map(name), &self.value(&[key]).range);
+            self.unknown(&path.join("."), word, &all.map(name), &self.value(path).range);
         }
         found
-    }
-
-    fn rollout(&mut self, raw: Option<&RawRollout>) -> Rollout {
-        let default = Rollout::default();
-        let Some(raw) = raw else { return default };
-        Rollout {
-            max_concurrency: self
-                .count("max_concurrency", raw.max_concurrency.as_ref(), 1)
-                .unwrap_or(default.max_concurrency),
-            budgets: self.count("max_errors", raw.max_errors.as_ref(), 0).map_or(default.budgets, Budgets::all),
-            ..default
-        }
-    }
-
-    fn count(&mut self, key: &str, raw: Option<&RawCount>, least: u32) -> Option<Count> {
-        let (count, shown) = match raw? {
-            RawCount::Number(number) => (u32::try_from(*number).ok().map(Count::Absolute), number.to_string()),
-            RawCount::Text(text) => (percent(text).map(Count::Percent), excerpt(text)),
-        };
-        let enough = match count {
-            Some(Count::Absolute(number)) => number >= least,
-            Some(Count::Percent(percent)) => u32::from(percent) >= least,
-            None => false,
-        };
-        if enough {
-            return count;
-        }
-        let node = self.value(&["rollout", key]);
-        let message = format!("`{shown}` is not a limit for `rollout.{key}`");
-        let help = format!("write a number of instances from {least} without quotes, or a share from {least}% to 100%");
-        self.add(Code::BadCount, message, help, &node.range, format!("this is {}", kind(node)));
-        None
     }
 
     fn unknown(&mut self, path: &str, word: &str, known: &[&str], at: &Range<usize>) {
@@ -416,16 +386,9 @@ impl<'a> Check<'a, '_, '_> {
         self.add(Code::RepeatedValue, format!("{} is in the list twice", quoted(word)), "take one out", at, "again");
     }
 
-    fn empty_list(&mut self, name: &str, at: &Range<usize>) {
+    pub(super) fn empty_list(&mut self, name: &str, at: &Range<usize>) {
         self.add(Code::EmptyList, format!("{name} has an empty list"), "name at least one value", at, "empty");
     }
-}
-
-/// `0%` to `100%`, without sign, blank, fraction or leading zero.
-fn percent(text: &str) -> Option<u8> {
-    let digits = text.strip_suffix('%')?;
-    let number: u8 = digits.parse().ok()?;
-    (number <= 100 && digits == number.to_string()).then_some(number)
 }
 
 /// Whether unquoted text is a number, date, truth value or nothing to some reader of YAML, of version 1.1 or 1.2.
@@ -520,14 +483,6 @@ mod tests {
             "1-web",
         ] {
             assert!(!looks_like_something_else(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn shares_are_whole_and_plain() {
-        assert_eq!(["0%", "1%", "100%"].map(percent), [Some(0), Some(1), Some(100)]);
-        for text in ["", "%", "101%", "10", "010%", "+1%", "-1%", "1.5%", "10 %", "300%"] {
-            assert_eq!(percent(text), None, "{text}");
         }
     }
 }

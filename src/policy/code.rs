@@ -64,6 +64,8 @@ pub enum Code {
     BadCount,
     /// The same value twice in a list.
     RepeatedValue,
+    /// A duration that is none, or too short or too long.
+    BadDuration,
 
     /// A name that cannot be one.
     BadPolicyName,
@@ -83,6 +85,12 @@ pub enum Code {
     ProxyNotWanted,
     /// A component that no platform of the targets has.
     ComponentNowhere,
+    /// Waves that do not rise, or do not end with everybody.
+    BadWaves,
+    /// The command of a gate that nobody can start.
+    BadGateCommand,
+    /// A name that no CloudWatch alarm has.
+    BadAlarmName,
 
     /// Not a URL.
     NotAUrl,
@@ -131,7 +139,7 @@ pub enum Code {
 
 impl Code {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 53] = [
         Self::Syntax,
         Self::FileTooLarge,
         Self::TooDeep,
@@ -151,6 +159,7 @@ impl Code {
         Self::EmptyList,
         Self::BadCount,
         Self::RepeatedValue,
+        Self::BadDuration,
         Self::BadPolicyName,
         Self::DuplicatePolicyName,
         Self::NoTargetTags,
@@ -160,6 +169,9 @@ impl Code {
         Self::SameTargets,
         Self::ProxyNotWanted,
         Self::ComponentNowhere,
+        Self::BadWaves,
+        Self::BadGateCommand,
+        Self::BadAlarmName,
         Self::NotAUrl,
         Self::ProxyScheme,
         Self::Credentials,
@@ -226,6 +238,9 @@ impl Code {
             Self::EmptyList => ("PF0208", "the list needs at least one entry"),
             Self::BadCount => ("PF0209", "the limit is neither a number of instances nor a share of them"),
             Self::RepeatedValue => ("PF0210", "the list has the same entry twice"),
+            Self::BadDuration => {
+                ("PF0211", "a duration is a whole number with `s`, `m` or `h`, within the limits of its key")
+            }
             Self::BadPolicyName => ("PF0301", "a policy name is 1 to 64 lower-case letters, digits and dashes"),
             Self::DuplicatePolicyName => ("PF0302", "policy names are unique among all files of a run"),
             Self::NoTargetTags => ("PF0303", "a selector without tags would match every instance of the account"),
@@ -235,6 +250,11 @@ impl Code {
             Self::SameTargets => ("PF0307", "two policies for the same instances need different priorities"),
             Self::ProxyNotWanted => ("PF0308", "a policy with `state: absent` has no proxy"),
             Self::ComponentNowhere => ("PF0309", "no platform of the targets has the component"),
+            Self::BadWaves => {
+                ("PF0310", "each wave ends with more instances than the one before, and the last with 100%")
+            }
+            Self::BadGateCommand => ("PF0311", "the command of a gate is a program and its arguments"),
+            Self::BadAlarmName => ("PF0312", "CloudWatch alarm names have 1 to 255 characters"),
             Self::NotAUrl => ("PF0401", "the proxy is not a URL"),
             Self::ProxyScheme => ("PF0402", "a proxy URL starts with http://"),
             Self::Credentials => ("PF0403", "credentials in a URL would end in command history and in readable files"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::catalog::{Component, Platform, ProxyValues};
@@ -110,6 +111,14 @@ impl Targets {
             |(key, matcher): (&String, &TagMatcher)| tags.get(key).is_some_and(|value| matcher.matches(value));
         self.tags.0.iter().all(matches) && !self.exclude.0.iter().any(matches)
     }
+}
+
+/// Characters of a tag key in EC2.
+pub(super) const MAX_TAG_KEY: usize = 128;
+
+/// Whether a tag of AWS can have this key.
+pub fn is_tag_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= MAX_TAG_KEY
 }
 
 /// Tag keys and what their values must be.
@@ -312,6 +321,15 @@ impl Rollout {
     pub const DEFAULT_SPREAD_BY: &str = "Cluster";
     /// The longest soak.
     pub const MAX_SOAK: Duration = Duration::from_hours(24);
+    /// How long a soak may be.
+    pub const SOAKS: RangeInclusive<Duration> = Duration::ZERO..=Self::MAX_SOAK;
+    /// Characters of the name of a CloudWatch alarm.
+    pub(super) const MAX_ALARM: usize = 255;
+
+    /// Whether a CloudWatch alarm can have this name.
+    pub fn is_alarm(name: &str) -> bool {
+        (1..=Self::MAX_ALARM).contains(&name.chars().count()) && !name.contains(char::is_control)
+    }
 }
 
 impl Default for Rollout {
@@ -340,16 +358,19 @@ impl Waves {
     /// Where every rollout ends.
     pub const EVERYBODY: Count = Count::Percent(100);
 
-    /// Wraps what the waves end with. `None` unless the last is everybody and, counts among counts and shares among shares,
-    /// each is more than the one before.
+    /// Wraps what the waves end with. `None` unless the last is everybody, none is nobody and, counts among counts and shares
+    /// among shares, each is more than those before.
     pub fn new(ends: Vec<Count>) -> Option<Self> {
-        let rises = ends.windows(2).all(|pair| match (pair[0], pair[1]) {
-            (Count::Absolute(before), Count::Absolute(after)) => before < after,
-            (Count::Percent(before), Count::Percent(after)) => before < after,
-            _ => true,
-        });
-        let starts = ends.first().is_some_and(|first| !matches!(first, Count::Absolute(0) | Count::Percent(0)));
-        (rises && starts && ends.last() == Some(&Self::EVERYBODY)).then_some(Self(ends))
+        let right = |(wave, end): (usize, &Count)| end.number() > 0 && Self::not_beyond(&ends[..wave], *end).is_none();
+        (ends.iter().enumerate().all(right) && ends.last() == Some(&Self::EVERYBODY)).then_some(Self(ends))
+    }
+
+    /// The wave before that one which ends with `end` must go beyond and does not: the last that ends with a count as it does, or
+    /// with a share as it does. Nobody can say whether 5 are more than 10% before the fleet is known.
+    pub(super) fn not_beyond(before: &[Count], end: Count) -> Option<Count> {
+        let is_share = |count: Count| matches!(count, Count::Percent(_));
+        let earlier = before.iter().rev().copied().find(|earlier| is_share(*earlier) == is_share(end))?;
+        (earlier.number() >= end.number()).then_some(earlier)
     }
 
     /// What each wave ends with.
@@ -401,6 +422,15 @@ impl Gate {
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
     /// How long a rollout is held, unless a policy says otherwise.
     pub const DEFAULT_HOLD: Duration = Duration::from_mins(30);
+    /// How long one run may take.
+    pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+    /// How long a rollout may be held.
+    pub const HOLDS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+
+    /// Whether something can be started with these words: there is a program, and nothing that no system passes on.
+    pub fn is_command(words: &[String]) -> bool {
+        words.first().is_some_and(|program| !program.is_empty()) && !words.iter().any(|word| word.contains('\0'))
+    }
 }
 
 /// What happens when a rollout must not go on.
@@ -436,6 +466,23 @@ pub enum Count {
 }
 
 impl Count {
+    /// Reads what `Display` writes: a number, or `0%` to `100%`, without sign, blank, fraction or leading zero.
+    pub fn parse(text: &str) -> Option<Self> {
+        let count = match text.strip_suffix('%') {
+            Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Self::Percent),
+            None => text.parse().ok().map(Self::Absolute),
+        };
+        count.filter(|count| count.to_string() == text)
+    }
+
+    /// The number alone, whether of instances or of a hundred.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Absolute(count) => count,
+            Self::Percent(percent) => percent as u32,
+        }
+    }
+
     /// The number of instances out of `total`, rounded down.
     pub fn of(self, total: usize) -> usize {
         match self {
@@ -450,6 +497,56 @@ impl fmt::Display for Count {
         match self {
             Self::Absolute(count) => write!(formatter, "{count}"),
             Self::Percent(percent) => write!(formatter, "{percent}%"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn counts() -> impl Strategy<Value = Count> {
+        prop_oneof![any::<u32>().prop_map(Count::Absolute), (0u8..=100).prop_map(Count::Percent)]
+    }
+
+    #[test]
+    fn counts_are_whole_and_plain() {
+        let count = |text| Count::parse(text);
+        assert_eq!(["0%", "1%", "100%"].map(count), [0, 1, 100].map(|percent| Some(Count::Percent(percent))));
+        assert_eq!(["0", "7", "4294967295"].map(count), [0, 7, u32::MAX].map(|number| Some(Count::Absolute(number))));
+        for text in ["", "%", "101%", "010", "010%", "+1", "+1%", "-1%", "1.5%", "10 %", "300%", "4294967296"] {
+            assert_eq!(count(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn waves_rise_to_everybody() {
+        let waves = |text: &str| Waves::new(text.split(' ').map(|word| Count::parse(word).expect("a count")).collect());
+        for text in ["100%", "1 10% 50% 100%", "5% 3 10% 4 100%", "1 2 3 100%", "1000 1% 100%"] {
+            assert!(waves(text).is_some(), "{text}");
+        }
+        for text in
+            ["1", "50%", "0 100%", "1 0% 100%", "1 1 100%", "2 10% 1 100%", "50% 1 50% 100%", "100% 5", "100% 100%"]
+        {
+            assert!(waves(text).is_none(), "{text}");
+        }
+        assert_eq!(Waves::new(Vec::new()), None);
+    }
+
+    #[test]
+    fn defaults_are_what_may_be_written() {
+        let default = Rollout::default();
+        assert_eq!(Waves::new(default.waves.ends().to_vec()), Some(default.waves));
+        assert!(is_tag_key(&default.spread_by) && Rollout::SOAKS.contains(&default.soak));
+        assert!(Gate::TIMEOUTS.contains(&Gate::DEFAULT_TIMEOUT) && Gate::HOLDS.contains(&Gate::DEFAULT_HOLD));
+    }
+
+    proptest! {
+        #[test]
+        fn a_count_is_read_as_it_is_written(count in counts()) {
+            prop_assert_eq!(Count::parse(&count.to_string()), Some(count));
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) struct RawPolicy {
     #[serde(default)]
     #[schemars(schema_with = "schema::preflight")]
     pub(super) preflight: Option<RawText>,
-    /// The limits of a rollout.
+    /// How a rollout proceeds, and its limits.
     #[serde(default)]
     #[schemars(with = "RawRollout")]
     pub(super) rollout: Option<RawRollout>,
@@ -113,20 +113,102 @@ pub(super) struct RawProxy {
     pub(super) tls_to_proxy: Option<bool>,
 }
 
-/// The limits of a rollout.
+/// How a rollout proceeds, and its limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `max_concurrency` and `max_errors`")]
+#[serde(deny_unknown_fields, expecting = "a mapping with keys such as `waves` and `max_concurrency`")]
 #[schemars(rename = "rollout")]
 pub(super) struct RawRollout {
+    /// How many instances are changed when each wave is over, all before it included: numbers from 1 or shares from `1%`,
+    /// numbers and shares rising, the last `100%`. The default is `[1, 10%, 50%, 100%]`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::waves")]
+    pub(super) waves: Option<RawCounts>,
     /// How many instances are worked on at the same time: a number from 1, or `1%` to `100%`. The default is `10%`.
     #[serde(default)]
-    #[schemars(schema_with = "schema::max_concurrency")]
+    #[schemars(schema_with = "schema::count_from_one")]
     pub(super) max_concurrency: Option<RawCount>,
-    /// How many instances may fail before no further one is started: a number from 0, or `0%` to `100%`. The default
-    /// is 0.
+    /// How many instances of one cluster, availability zone or Auto Scaling group a wave may take, at least one: a number
+    /// from 1, or `1%` to `100%`. The default is `25%`.
     #[serde(default)]
-    #[schemars(schema_with = "schema::max_errors")]
+    #[schemars(schema_with = "schema::count_from_one")]
+    pub(super) max_unavailable: Option<RawCount>,
+    /// The same for instances whose Docker restarts. The default is `10%`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count_from_one")]
+    pub(super) docker_max_unavailable: Option<RawCount>,
+    /// The tag whose values name the ECS clusters. The default is `Cluster`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::tag_key")]
+    pub(super) spread_by: Option<RawText>,
+    /// How many instances may fail before no further one is started, for each way to fail: a number from 0, or `0%` to
+    /// `100%`. The default is 0.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count_from_zero")]
     pub(super) max_errors: Option<RawCount>,
+    /// Limits for single ways to fail, in the place of `max_errors`.
+    #[serde(default)]
+    #[schemars(with = "RawBudgets")]
+    pub(super) budgets: Option<RawBudgets>,
+    /// How long a wave is left alone before it is looked at again and the next one begins: `0s` to `24h`. The default is
+    /// `0s`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::duration")]
+    pub(super) soak: Option<RawDuration>,
+    /// A command that is asked before the next wave begins. There is none by default.
+    #[serde(default)]
+    #[schemars(with = "RawGate")]
+    pub(super) gate: Option<RawGate>,
+    /// The name of a CloudWatch alarm that stops commands while it is in alarm. There is none by default.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::alarm")]
+    pub(super) alarm: Option<RawText>,
+    /// What happens when a rollout must not go on. `halt` (the default): nothing further is changed. `rollback`: what this
+    /// rollout changed is put back.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::on_failure")]
+    pub(super) on_failure: Option<RawText>,
+}
+
+/// How many instances may end in each bad way. What is not given is as `max_errors` says.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `failed`, `rolled_back`, `unreachable` and `unknown`")]
+#[schemars(rename = "budgets")]
+pub(super) struct RawBudgets {
+    /// Refused, or not what they should be.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count_from_zero")]
+    pub(super) failed: Option<RawCount>,
+    /// Put back by themselves, because the change did not work.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count_from_zero")]
+    pub(super) rolled_back: Option<RawCount>,
+    /// Do not answer any more.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count_from_zero")]
+    pub(super) unreachable: Option<RawCount>,
+    /// Nobody can find out.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count_from_zero")]
+    pub(super) unknown: Option<RawCount>,
+}
+
+/// A command that runs where proxyfleet runs. Exit code 0 lets the next wave begin, 1 fails the rollout, 2 holds it, and so
+/// does no answer in time.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `command`, `timeout` and `hold`")]
+#[schemars(rename = "gate")]
+pub(super) struct RawGate {
+    /// The program and its arguments. No shell reads them.
+    #[schemars(schema_with = "schema::command")]
+    pub(super) command: Option<RawList>,
+    /// How long one run of it may take: `1s` to `1h`. The default is `60s`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::duration")]
+    pub(super) timeout: Option<RawDuration>,
+    /// How long the rollout is held altogether before it counts as failed: `0s` to `24h`. The default is `30m`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::duration")]
+    pub(super) hold: Option<RawDuration>,
 }
 
 /// A text. It may hold credentials that somebody put into a URL, so `Debug` masks it.
@@ -281,6 +363,37 @@ impl<'de> Deserialize<'de> for RawCount {
     }
 }
 
+/// A list of counts. An item is `None` where its mistake is reported already.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawCounts(pub(super) Vec<Option<RawCount>>);
+
+/// A length of time, not yet checked. A number alone says nothing without its unit, so it is not read.
+pub(super) struct RawDuration(pub(super) String);
+
+impl fmt::Debug for RawDuration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&quoted(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DurationVisitor;
+        impl Visitor<'_> for DurationVisitor {
+            type Value = RawDuration;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a duration such as 30s or 5m")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RawDuration, E> {
+                Ok(RawDuration(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(DurationVisitor)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,10 +401,11 @@ mod tests {
     #[test]
     fn debug_of_a_raw_policy_shows_no_credentials() {
         let text = "policy: http://u:secret@h\ntargets: { tags: { a: http://u:secret@h, b: [\"u:secret@h\"] } }\n\
-             proxy: { http: http://u:secret@h, no_proxy: [http://u:secret@h] }\nrollout: { max_errors: http://u:secret@h }\n";
+             proxy: { http: http://u:secret@h, no_proxy: [http://u:secret@h] }\nrollout: { max_errors: http://u:secret@h,\n\
+             waves: [http://u:secret@h], soak: http://u:secret@h, gate: { command: [http://u:secret@h] } }\n";
         let raw: RawPolicy = serde_yaml::from_str(text).expect("it has the right shape");
         let shown = format!("{raw:?} {raw:#?}");
         assert!(!shown.contains("secret"), "{shown}");
-        assert_eq!(shown.matches("@h").count(), 12, "each place shows something");
+        assert_eq!(shown.matches("@h").count(), 18, "each place shows something");
     }
 }

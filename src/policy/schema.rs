@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::raw::RawPolicy;
 use crate::catalog::{Component, PROXY_URL_PATTERN, Platform};
-use crate::policy::{DockerRestart, Preflight};
+use crate::policy::{DockerRestart, OnFailure, Preflight, Rollout};
 
 /// The JSON Schema (draft 2020-12) of one document of a policy file.
 pub fn schema() -> Value {
@@ -68,7 +68,7 @@ pub(super) fn tags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "minProperties": 1,
-        "propertyNames": { "minLength": 1, "maxLength": super::check::MAX_TAG_KEY },
+        "propertyNames": { "minLength": 1, "maxLength": super::model::MAX_TAG_KEY },
         "additionalProperties": { "anyOf": [text, { "type": "array", "minItems": 1, "items": text }] },
     })
 }
@@ -84,11 +84,16 @@ pub(super) fn no_proxy(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
 }
 
-pub(super) fn max_concurrency(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn waves(_: &mut SchemaGenerator) -> Schema {
+    // That they rise and end with 100% is better told in words.
+    json_schema!({ "type": "array", "minItems": 1, "items": count(1, "^(100|[1-9][0-9]?)%$") })
+}
+
+pub(super) fn count_from_one(_: &mut SchemaGenerator) -> Schema {
     count(1, "^(100|[1-9][0-9]?)%$")
 }
 
-pub(super) fn max_errors(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn count_from_zero(_: &mut SchemaGenerator) -> Schema {
     count(0, "^(100|[1-9]?[0-9])%$")
 }
 
@@ -99,4 +104,29 @@ fn count(least: u32, share: &str) -> Schema {
             { "type": "string", "pattern": share },
         ]
     })
+}
+
+pub(super) fn tag_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": super::model::MAX_TAG_KEY })
+}
+
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^(0|[1-9][0-9]*)[smh]$" })
+}
+
+pub(super) fn command(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "prefixItems": [{ "type": "string", "minLength": 1 }],
+        "items": { "type": "string" },
+    })
+}
+
+pub(super) fn alarm(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": Rollout::MAX_ALARM, "pattern": "^\\P{Cc}*$" })
+}
+
+pub(super) fn on_failure(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": OnFailure::ALL.map(OnFailure::name) })
 }

@@ -3,7 +3,7 @@
 use super::mask::quoted;
 
 /// Keys that the format will have once their behaviour exists.
-pub(super) const LATER_KEYS: [&str; 7] = ["waves", "soak", "remediation", "windows", "gate", "on_failure", "schedule"];
+pub(super) const LATER_KEYS: [&str; 3] = ["remediation", "windows", "schedule"];
 
 /// Values that will be known once their behaviour exists.
 const LATER_VALUES: [&str; 2] = ["ssm-agent", "live-restore"];

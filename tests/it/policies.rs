@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proxyfleet::catalog::{NO_PROXY_PATTERN, PROXY_URL_PATTERN, Platform, ValueRule};
-use proxyfleet::policy::{Code, Diagnostic, Loaded, Severity, SourceFile, load, masked_text, schema};
+use proxyfleet::policy::{
+    Budgets, Code, Count, Diagnostic, Loaded, Rollout, Severity, SourceFile, Waves, duration, load, masked_text, schema,
+};
 use regex::Regex;
 
 /// The policy files below a folder of the repository, in a stable order.
@@ -159,12 +161,45 @@ fn defaults_are_those_of_the_documentation() {
     let policy = set.get("minimal").expect("it loads");
     assert_eq!(policy.targets.platforms, Platform::ALL);
     assert_eq!((policy.docker_restart.name(), policy.preflight.name(), policy.priority), ("defer", "require", 100));
-    assert_eq!(
-        (policy.rollout.max_concurrency.to_string(), policy.rollout.budgets.failed.to_string()),
-        ("10%".into(), "0".into())
-    );
+    let rollout = &policy.rollout;
+    assert_eq!(*rollout, Rollout::default());
+    let ends: Vec<String> = rollout.waves.ends().iter().map(ToString::to_string).collect();
+    assert_eq!(ends, ["1", "10%", "50%", "100%"]);
+    let limits = [rollout.max_concurrency, rollout.max_unavailable, rollout.docker_max_unavailable];
+    assert_eq!(limits.map(|limit| limit.to_string()), ["10%", "25%", "10%"]);
+    assert_eq!((rollout.spread_by.as_str(), rollout.budgets), ("Cluster", Budgets::all(Count::Absolute(0))));
+    assert_eq!((duration::text(rollout.soak).as_str(), rollout.on_failure.name()), ("0s", "halt"));
+    assert_eq!((&rollout.gate, &rollout.alarm), (&None, &None));
     let values = policy.state.values().expect("it is present");
     assert_eq!((values.http.as_str(), values.https.as_str()), ("http://10.0.0.131:3128", "http://10.0.0.131:3128"));
+}
+
+#[test]
+fn a_budget_counts_before_max_errors_and_max_errors_before_the_default() {
+    let budgets = |rollout: &str| {
+        let loaded = load_one(&source("p.yaml", &with_rollout(rollout)));
+        assert_eq!(described(&loaded.diagnostics), "");
+        let Budgets { failed, rolled_back, unreachable, unknown } = loaded.set.policies[0].rollout.budgets;
+        [failed, rolled_back, unreachable, unknown].map(|budget| budget.to_string()).join(" ")
+    };
+    assert_eq!(budgets("{}"), "0 0 0 0");
+    assert_eq!(budgets("{ max_errors: 3 }"), "3 3 3 3");
+    assert_eq!(budgets("{ budgets: { failed: 2 } }"), "2 0 0 0");
+    assert_eq!(budgets("{ max_errors: 5%, budgets: { rolled_back: 1, unknown: 0 } }"), "5% 1 5% 0");
+}
+
+#[test]
+fn a_gate_needs_its_command_alone() {
+    let loaded = load_one(&source("p.yaml", &with_rollout("{ gate: { command: [./is-healthy] } }")));
+    assert_eq!(described(&loaded.diagnostics), "");
+    let gate = loaded.set.policies[0].rollout.gate.as_ref().expect("a gate");
+    assert_eq!(gate.command, ["./is-healthy"]);
+    assert_eq!([gate.timeout, gate.hold].map(duration::text), ["1m", "30m"]);
+}
+
+/// A policy with this rollout, written as a flow mapping.
+fn with_rollout(rollout: &str) -> String {
+    format!("policy: a\ntargets: {{ tags: {{ A: a }} }}\nstate: absent\ncomponents: [docker]\nrollout: {rollout}\n")
 }
 
 #[test]
@@ -238,6 +273,15 @@ fn the_schema_accepts_valid_samples_and_refuses_what_it_can_see() {
         "bad-port",
         "url-path",
         "bad-host",
+        "bad-waves",
+        "bad-limit-of-a-wave",
+        "bad-duration",
+        "bad-gate",
+        "bad-alarm-name",
+        "bad-spread-by",
+        "unknown-on-failure",
+        "wrong-type-in-rollout",
+        "unknown-key-in-rollout",
     ] {
         let path = format!("{}/tests/policies/invalid/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         let file = source(name, &std::fs::read_to_string(path).expect("the sample is there"));
@@ -276,7 +320,21 @@ fn check_invariants(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// An end of a wave, often one that ends a list well.
+fn wave_end() -> impl Strategy<Value = Count> {
+    let share = (0u8..=100).prop_map(Count::Percent);
+    prop_oneof![2 => (0u32..9).prop_map(Count::Absolute), 2 => share, 1 => Just(Waves::EVERYBODY)]
+}
+
 proptest! {
+    #[test]
+    fn waves_are_accepted_when_they_are_waves(ends in prop::collection::vec(wave_end(), 0..5)) {
+        let words: Vec<String> = ends.iter().map(ToString::to_string).collect();
+        let loaded = load_one(&source("p.yaml", &with_rollout(&format!("{{ waves: [{}] }}", words.join(", ")))));
+        let found = loaded.set.policies.first().map(|policy| policy.rollout.waves.clone());
+        prop_assert_eq!(found, Waves::new(ends), "{}", described(&loaded.diagnostics));
+    }
+
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}") {
         check_invariants(&text)?;
