@@ -2,6 +2,8 @@
 //!
 //! These records are separate from the plan's own types, so that those can change and the format cannot by accident.
 
+mod rollout;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,10 +14,12 @@ use crate::fleet::{InstanceId, InvalidInstanceId, Scope, Seen, Truth};
 use crate::plan::{
     Change, Drift, Finding, Group, LeftOut, Member, Note, Obstacle, Pending, Plan, Reason, Target, Terms, Work,
 };
-use crate::policy::{Budgets, Count, DockerRestart, PolicyName, Preflight, Rollout};
+use crate::policy::{DockerRestart, PolicyName, Preflight};
+
+use rollout::{RolloutRecord, rollout, rollout_record};
 
 /// The format and its version. A reader refuses any other.
-pub const FORMAT: &str = "proxyfleet-plan/1";
+pub const FORMAT: &str = "proxyfleet-plan/2";
 
 /// A text that is not a saved plan.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +73,7 @@ struct PolicyRecord {
     components: Vec<String>,
     docker_restart: String,
     preflight: String,
-    max_concurrency: String,
-    max_errors: String,
+    rollout: RolloutRecord,
     in_sync: usize,
 }
 
@@ -318,8 +321,7 @@ fn policy_record(terms: &Terms, in_sync: usize) -> PolicyRecord {
         components: names(&terms.components),
         docker_restart: terms.docker_restart.name().to_owned(),
         preflight: terms.preflight.name().to_owned(),
-        max_concurrency: terms.rollout.max_concurrency.to_string(),
-        max_errors: terms.rollout.budgets.failed.to_string(),
+        rollout: rollout_record(&terms.rollout),
         in_sync,
     }
 }
@@ -349,20 +351,8 @@ fn terms(record: &PolicyRecord) -> Result<Terms, SavedPlanError> {
             .into_iter()
             .find(|choice| choice.name() == record.preflight)
             .ok_or_else(|| unexpected(&record.preflight, "`require` or `skip`"))?,
-        rollout: Rollout {
-            max_concurrency: count(&record.max_concurrency)?,
-            budgets: Budgets::all(count(&record.max_errors)?),
-            ..Rollout::default()
-        },
+        rollout: rollout(&record.rollout)?,
     })
-}
-
-fn count(word: &str) -> Result<Count, SavedPlanError> {
-    let parsed = match word.strip_suffix('%') {
-        Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Count::Percent),
-        None => word.parse().ok().map(Count::Absolute),
-    };
-    parsed.ok_or_else(|| unexpected(word, "a count or a percentage"))
 }
 
 fn group_record(policy: String, group: &Group) -> GroupRecord {

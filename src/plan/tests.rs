@@ -474,11 +474,13 @@ fn a_saved_plan_that_was_tampered_with_is_refused() {
     let plan = build(&set, scope, &instances, &resolution, &[Observation::Seen(Arc::new(observed))]);
     let text = serde_json::to_string(&SavedPlan::of(&plan)).expect("json");
     for (from, to) in [
-        ("proxyfleet-plan/1", "proxyfleet-plan/2"),
+        ("proxyfleet-plan/2", "proxyfleet-plan/1"),
         ("http://10.0.0.131:3128\",\"https", "http://$(reboot):1\",\"https"),
         ("\"i-00000000000000001\"", "\"i-1\""),
         ("amazon-linux-2", "plan9"),
         ("\"allow\"", "\"always\""),
+        ("\"waves\":[\"1\",", "\"waves\":[\"0\","),
+        ("\"gate\":null", "\"gate\":{\"command\":[],\"timeout\":\"1m\",\"hold\":\"30m\"}"),
         ("\"untargeted\":0", "\"untargeted\":0,\"more\":1"),
         ("169.254.169.254,", "169.254.169.254;reboot,"),
     ] {
