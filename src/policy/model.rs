@@ -419,7 +419,7 @@ pub struct Gate {
 
 impl Gate {
     /// How long one run may take, unless a policy says otherwise.
-    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
     /// How long a rollout is held, unless a policy says otherwise.
     pub const DEFAULT_HOLD: Duration = Duration::from_mins(30);
     /// How long one run may take.
