@@ -15,7 +15,7 @@ use serde_yaml::Value;
 use super::mask::{excerpt, quoted};
 use super::mistakes::{Mistake, Mistakes};
 use super::raw::RawPolicy;
-use super::suggest::{LATER_KEYS, did_you_mean};
+use super::suggest::{LATER_KEYS, ROLLOUT_KEYS, did_you_mean};
 use super::tree::{Content, Entry, Node};
 use super::{Code, SourceFile};
 
@@ -253,6 +253,8 @@ fn explain(path: &Path, message: &str, document: &Node) -> Mistake {
         let word = key.text().unwrap_or_default();
         let help = if LATER_KEYS.contains(&word) {
             format!("{} belongs to a later version of the format; this version does not know it yet", quoted(word))
+        } else if path.iter().len() == 1 && ROLLOUT_KEYS.contains(&word) {
+            format!("{} belongs below `rollout`: write rollout: {{ {word}: ... }}", quoted(word))
         } else {
             did_you_mean(word, &known)
         };

@@ -123,12 +123,10 @@ impl Check<'_, '_, '_> {
         if allowed.contains(&found) {
             return Some(found);
         }
-        let (message, label) = match found < *allowed.start() {
-            true => (format!("`{shown}` is too short for `{name}`"), "too short"),
-            false => (format!("`{shown}` is too long for `{name}`"), "too long"),
-        };
+        let label = if found < *allowed.start() { "too short" } else { "too long" };
         let (least, most) = (duration::text(*allowed.start()), duration::text(*allowed.end()));
-        self.add(Code::BadDuration, message, format!("write a duration from {least} to {most}"), at, label);
+        let help = format!("write a duration from {least} to {most}");
+        self.add(Code::BadDuration, format!("`{shown}` is {label} for `{name}`"), help, at, label);
         None
     }
 

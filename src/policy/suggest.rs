@@ -5,6 +5,21 @@ use super::mask::quoted;
 /// Keys that the format will have once their behaviour exists.
 pub(super) const LATER_KEYS: [&str; 3] = ["remediation", "windows", "schedule"];
 
+/// Keys of `rollout`, which people write at the top of a policy as well.
+pub(super) const ROLLOUT_KEYS: [&str; 11] = [
+    "waves",
+    "max_concurrency",
+    "max_unavailable",
+    "docker_max_unavailable",
+    "spread_by",
+    "max_errors",
+    "budgets",
+    "soak",
+    "gate",
+    "alarm",
+    "on_failure",
+];
+
 /// Values that will be known once their behaviour exists.
 const LATER_VALUES: [&str; 2] = ["ssm-agent", "live-restore"];
 
@@ -40,6 +55,13 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_keys_of_a_rollout_are_those_of_the_schema() {
+        let schema = crate::policy::schema();
+        let known = schema["$defs"]["rollout"]["properties"].as_object().expect("a mapping");
+        assert_eq!(known.keys().collect::<Vec<_>>(), ROLLOUT_KEYS);
+    }
 
     #[test]
     fn the_nearest_word_is_found_where_one_is_near() {
