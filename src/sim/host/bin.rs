@@ -14,7 +14,8 @@ pub struct Bin {
 }
 
 /// What the shims share, by file name.
-const LIBRARY: [(&str, &str); 6] = [
+const LIBRARY: [(&str, &str); 7] = [
+    ("boot.sh", include_str!("shims/boot.sh")),
     ("common.sh", include_str!("shims/common.sh")),
     ("unit.awk", include_str!("shims/unit.awk")),
     ("environment.awk", include_str!("shims/environment.awk")),
@@ -70,6 +71,11 @@ impl Bin {
             }
         }
         Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// The script that starts a machine; it finds the shims of the machine's init system in `PATH`.
+    pub(super) fn boot_script(&self) -> PathBuf {
+        self.folder.join("library/boot.sh")
     }
 
     /// The folder that goes first into `PATH` on hosts with this init system.

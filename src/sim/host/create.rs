@@ -36,12 +36,14 @@ pub(super) fn create(root: &Path, spec: &HostSpec) -> io::Result<()> {
     }
     files.state("host", host_facts(spec, &mut dice))?;
     files.state("proxies", proxies(spec))?;
-    for counter in ["docker.starts", "ecs.starts", "daemon-reloads", "tasks-killed"] {
+    for counter in ["docker.starts", "docker.boots", "ecs.starts", "ecs.boots", "daemon-reloads", "tasks-killed"] {
         files.state(&format!("count/{counter}"), "0\n")?;
     }
     for condition in &spec.conditions {
-        if let Condition::Failing(service, fault) = condition {
-            files.state(&format!("fail/{service}"), fault_text(fault))?;
+        match condition {
+            Condition::Failing(service, fault) => files.state(&format!("fail/{service}"), fault_text(fault))?,
+            Condition::DiskFull => files.state("disk-full", "")?,
+            _ => {}
         }
     }
     services.write(&mut files)
@@ -69,6 +71,7 @@ pub(super) fn fault_text(fault: &Fault) -> String {
     let when = match fault.when {
         FaultWhen::Start => "start",
         FaultWhen::Late => "late",
+        FaultWhen::Changed => "changed",
     };
     format!("{when}\n{}\n", fault.containing.as_deref().unwrap_or_default())
 }

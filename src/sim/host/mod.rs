@@ -28,8 +28,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub use bin::Bin;
 pub use look::{Entry, Snapshot};
@@ -44,10 +45,18 @@ use crate::catalog::Service;
 pub struct Host {
     root: PathBuf,
     path: String,
+    boot_script: PathBuf,
     instance_id: String,
     region: String,
+    disk_full: bool,
     commands: AtomicU32,
+    power_offs: AtomicU32,
 }
+
+/// How long a script whose machine is about to reboot may go on without calling any of the shims.
+const LONGEST_WITHOUT_STEP: Duration = Duration::from_secs(10);
+/// How long a boot may take; it takes well below a second.
+const BOOT_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Host {
     /// Makes a host with its root at `root`, which is created and must be absolute. Takes a few milliseconds and starts
@@ -57,9 +66,12 @@ impl Host {
         Ok(Self {
             root: root.to_owned(),
             path: bin.path(spec.platform.table().init).to_string_lossy().into_owned(),
+            boot_script: bin.boot_script(),
             instance_id: spec.instance_id.clone(),
             region: spec.region.clone(),
+            disk_full: spec.conditions.iter().any(|condition| matches!(condition, Condition::DiskFull)),
             commands: AtomicU32::new(0),
+            power_offs: AtomicU32::new(0),
         })
     }
 
@@ -95,19 +107,10 @@ impl Host {
         let file = folder.join("_script.sh");
         run::write_script(&file, script)?;
 
-        let mut command = match shell {
-            None => {
-                let mut command = Command::new("sh");
-                command.arg("-c").arg(&file);
-                command
-            }
-            Some(shell) => {
-                let mut words = shell.split(' ');
-                let mut command = Command::new(words.next().unwrap_or(shell));
-                command.args(words).arg(&file);
-                command
-            }
-        };
+        let mut words: Vec<&str> = if self.disk_full { DISK_FULL.to_vec() } else { Vec::new() };
+        words.extend(shell.unwrap_or("sh -c").split(' '));
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(&file);
         let given_path = environment.iter().rev().find(|(name, _)| *name == "PATH").map(|(_, path)| format!(":{path}"));
         let path = format!("{}{}:{MACHINE_PATH}", self.path, given_path.unwrap_or_default());
         command
@@ -118,11 +121,79 @@ impl Host {
             .env("SSM_COMMAND_ID", &command_id)
             .envs(environment.iter().copied())
             .env("PATH", path)
-            .env("PROXYFLEET_ROOT", &self.root);
+            .env(ROOT_VARIABLE, &self.root);
         run::run(command, timeout)
     }
 
-    /// How often a service was told to start since the host was made, failed starts included.
+    /// Runs a script until it has called the shims `steps` times, and then cuts the power: every process of the host is
+    /// killed. A script that ended before loses the power right after its end. Follow with [`Host::boot`].
+    pub fn run_into_power_off(
+        &self,
+        script: &[u8],
+        environment: &[(&str, &str)],
+        steps: u32,
+        timeout: Duration,
+    ) -> io::Result<()> {
+        fs::write(self.at(REBOOT_AFTER), format!("{steps}\n"))?;
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let start = Instant::now();
+                while !ended.load(Ordering::Relaxed)
+                    && !self.at(REBOOTING).exists()
+                    && start.elapsed() < LONGEST_WITHOUT_STEP
+                {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                self.power_off();
+            });
+            let finished = self.run(script, environment, None, timeout);
+            ended.store(true, Ordering::Relaxed);
+            finished.map(drop)
+        })?;
+        for name in [REBOOT_AFTER, REBOOTING] {
+            match fs::remove_file(self.at(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the power: every process of the host is killed.
+    pub fn power_off(&self) {
+        self.power_offs.fetch_add(1, Ordering::Relaxed);
+        run::kill_all(ROOT_VARIABLE, &self.root);
+    }
+
+    /// How often the power was cut.
+    pub fn power_offs(&self) -> u32 {
+        self.power_offs.load(Ordering::Relaxed)
+    }
+
+    /// Starts the machine after [`Host::power_off`]: what a boot clears is gone, and the services start with what the files
+    /// say now.
+    pub fn boot(&self) -> io::Result<()> {
+        self.outside_edit(BOOT_ID, |id| *id = next_boot_id(id))?;
+        let mut command = Command::new("sh");
+        command
+            .arg(&self.boot_script)
+            .env_clear()
+            .env("PATH", format!("{}:{MACHINE_PATH}", self.path))
+            .env(ROOT_VARIABLE, &self.root);
+        let finished = run::run(command, BOOT_TIMEOUT)?;
+        if finished.exit == Some(0) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("a host does not boot: {}", String::from_utf8_lossy(&finished.stderr).trim())))
+    }
+
+    /// How often a service was started by a boot since the host was made.
+    pub fn boot_starts(&self, service: Service) -> u32 {
+        self.counter(&format!("{service}.boots"))
+    }
+
+    /// How often a service was told to start since the host was made, failed starts and those of a boot included.
     pub fn starts(&self, service: Service) -> u32 {
         self.counter(&format!("{service}.starts"))
     }
@@ -211,6 +282,25 @@ impl Host {
         let bytes = fs::read(self.at(&format!("/.sim/{name}"))).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// The variable in which every process of a host finds where its root is.
+const ROOT_VARIABLE: &str = "PROXYFLEET_ROOT";
+/// See `shims/common.sh`.
+const REBOOT_AFTER: &str = "/.sim/reboot-after";
+const REBOOTING: &str = "/.sim/rebooting";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Runs a command in whose files nothing can be written: a limit of no bytes, and no signal for those who try all the same.
+const DISK_FULL: [&str; 4] = ["sh", "-c", "ulimit -S -f 0; trap '' XFSZ; exec \"$@\"", "sh"];
+
+/// Another id of the same form: each digit is replaced by the one that is seven further.
+fn next_boot_id(id: &[u8]) -> Vec<u8> {
+    let next = |character: char| {
+        let digit = character.to_digit(16).and_then(|digit| char::from_digit((digit + 7) % 16, 16));
+        digit.unwrap_or(character)
+    };
+    String::from_utf8_lossy(id).chars().map(next).collect::<String>().into_bytes()
 }
 
 /// Where the machine's own sh, awk and coreutils are.

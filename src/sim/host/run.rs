@@ -104,6 +104,34 @@ fn taken(collected: &Mutex<Vec<u8>>) -> Vec<u8> {
     std::mem::take(&mut collected.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// Kills every process that runs with this environment variable, which is what ends everything on a simulated host: also
+/// processes in groups of their own, as `timeout` makes them. Where there is no `/proc` it finds nobody.
+pub(super) fn kill_all(name: &str, value: &Path) {
+    let wanted = [name.as_bytes(), b"=", value.as_os_str().as_encoded_bytes()].concat();
+    let own = std::process::id();
+    // A process may have started another one while the list was read.
+    while let Ok(processes) = fs::read_dir("/proc") {
+        let ids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let found: Vec<u32> = ids.filter(|id| *id != own && has_variable(*id, &wanted)).collect();
+        if found.is_empty() {
+            return;
+        }
+        for id in found {
+            if let Some(process) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) {
+                // Fails only where it has ended already.
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the process runs with this assignment; the dead have none any more.
+fn has_variable(process: u32, wanted: &[u8]) -> bool {
+    let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|assignment| assignment == wanted)
+}
+
 fn kill_group(child: &Child) {
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(group) = group {

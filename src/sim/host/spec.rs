@@ -138,6 +138,9 @@ pub enum Condition {
     EcsStopped,
     /// The next starts of a service fail.
     Failing(Service, Fault),
+    /// What a script writes into a file fails. As on a full disk, names can still be made, changed and removed, and what is in
+    /// memory alone (`/run`) works. The means is the limit on the size of files that a process may write.
+    DiskFull,
     /// How one proxy answers.
     Proxy {
         /// `HOST:PORT`
@@ -177,7 +180,8 @@ pub struct Fault {
     /// When the service fails.
     pub when: FaultWhen,
     /// The fault strikes only where the environment of the process, or that of the agent container, contains this text:
-    /// with a new proxy's address here, a start with the old configuration succeeds. `None`: always.
+    /// with a new proxy's address here, a start with the old configuration succeeds. `None`: always. Without a meaning for
+    /// [`FaultWhen::Changed`].
     pub containing: Option<String>,
 }
 
@@ -188,4 +192,6 @@ pub enum FaultWhen {
     Start,
     /// The command succeeds, and the process dies right after it.
     Late,
+    /// The start fails wherever the process would get something else than at the last start that went well.
+    Changed,
 }

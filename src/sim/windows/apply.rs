@@ -107,6 +107,16 @@ impl Apply<'_> {
         Ok(result.to_owned())
     }
 
+    /// Goes on, unless the power is gone: then nothing is done any more, nor taken back.
+    fn step(&mut self) -> Result<(), Ending> {
+        match &mut self.machine.steps_left {
+            Some(0) => return Err("interrupted".to_owned()),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(())
+    }
+
     fn detail(&mut self, text: &str) {
         self.details += 1;
         if self.details <= DETAIL_LINES {
@@ -197,19 +207,24 @@ impl Apply<'_> {
 
     fn change(&mut self, facts: &Facts, decision: &Decision, old_record: &[String]) -> Result<(), Ending> {
         self.prepare(facts, decision)?;
+        self.step()?;
         if !decision.record.is_empty() {
             let lines: Vec<String> = old_record.iter().chain(&decision.record).cloned().collect();
             self.write_notes("managed", &lines);
         }
         for at in 0..self.prepared.len() {
+            self.step()?;
             self.complete(at);
         }
+        self.step()?;
         if !self.needed.is_empty() {
             self.note_restarting();
+            self.step()?;
             if let Err((reason, text)) = self.restart_needed() {
                 return Err(self.undo(reason, &text, old_record));
             }
         }
+        self.step()?;
         let mut outcome = self.verify();
         for _ in 1..LOOKS {
             if outcome.is_err() {

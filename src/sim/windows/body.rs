@@ -1,13 +1,15 @@
 //! A Windows host of a fleet, whichever body it has.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::model::ModelHost;
 use super::proxy::Proxies;
 use super::state::{Look, WindowsState};
 use super::winhost::RealHost;
+use crate::catalog::{Platform, Service};
 use crate::sim::host::Finished;
 
 /// A Windows host of a fleet.
@@ -25,18 +27,38 @@ pub struct RealBody {
     host: RealHost,
     proxies: Arc<Proxies>,
     region: String,
+    /// How often services were started by a start of the machine.
+    boots: Mutex<BTreeMap<Service, usize>>,
 }
 
 impl RealBody {
     /// Brings a host into a state and gives it these surroundings.
     pub fn new(host: RealHost, state: &WindowsState, proxies: Arc<Proxies>, region: String) -> io::Result<Self> {
         host.put(state)?;
-        Ok(Self { host, proxies, region })
+        Ok(Self { host, proxies, region, boots: Mutex::default() })
     }
 
     /// The host itself.
     pub fn host(&self) -> &RealHost {
         &self.host
+    }
+
+    fn reboot(&self) -> io::Result<()> {
+        let services = Platform::Windows.table().services;
+        let before: Vec<usize> = services.iter().map(|(_, name)| self.host.starts(name)).collect();
+        self.host.reboot()?;
+        let mut boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((service, name), before) in services.iter().zip(before) {
+            *boots.entry(*service).or_default() += self.host.starts(name).saturating_sub(before);
+        }
+        Ok(())
+    }
+
+    fn starts(&self, service: Service) -> (usize, usize) {
+        let services = Platform::Windows.table().services;
+        let name = services.iter().find(|(known, _)| *known == service).map(|(_, name)| *name);
+        let boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
+        (name.map_or(0, |name| self.host.starts(name)), boots.get(&service).copied().unwrap_or_default())
     }
 }
 
@@ -80,7 +102,27 @@ impl WindowsHost {
                 model.reboot();
                 Ok(())
             }
-            Self::Real(body) => body.host.reboot(),
+            Self::Real(body) => body.reboot(),
+        }
+    }
+
+    /// Starts the machine again in the middle of a script: a model after so many steps of an apply, a real host before the
+    /// first, because nobody can pull the plug of wine between two.
+    pub fn run_into_reboot(&self, script: &str, steps: u32) -> io::Result<()> {
+        match self {
+            Self::Model(model) => {
+                model.run_into_reboot(script, steps);
+                Ok(())
+            }
+            Self::Real(body) => body.reboot(),
+        }
+    }
+
+    /// How often a service was started since the host was made, and how often of these by a start of the machine.
+    pub fn starts(&self, service: Service) -> (usize, usize) {
+        match self {
+            Self::Model(model) => model.starts(service),
+            Self::Real(body) => body.starts(service),
         }
     }
 }

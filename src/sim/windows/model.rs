@@ -64,6 +64,26 @@ impl ModelHost {
         self.machine().reboot();
     }
 
+    /// Runs a script that gets through `steps` of what it has to do before the machine loses its power; what it had to do
+    /// besides is not done. Then the machine starts again.
+    pub fn run_into_reboot(&self, script: &str, steps: u32) {
+        self.machine().steps_left = Some(steps);
+        self.run(script);
+        let mut machine = self.machine();
+        machine.steps_left = None;
+        machine.reboot();
+    }
+
+    /// Lets docker start only with the settings with which it last ran.
+    pub fn break_docker(&self) {
+        self.machine().docker_is_broken = true;
+    }
+
+    /// How often a service was started since the host was made, and how often of these by a start of the machine.
+    pub fn starts(&self, service: Service) -> (usize, usize) {
+        self.machine().services.get(&service).map_or((0, 0), |installed| (installed.starts, installed.boots))
+    }
+
     /// Runs a script, if it is that of one of our documents; any other script ends with 1 and a reason.
     pub fn run(&self, script: &str) -> Finished {
         let Some((text, exit)) = super::documents::run(script, &mut self.machine(), &self.surroundings) else {
@@ -106,6 +126,10 @@ pub struct Machine {
     inherited: Variables,
     /// How often docker is still going to fail when it is told to start.
     docker_failures: u32,
+    /// Whether docker starts only with what it last had.
+    docker_is_broken: bool,
+    /// How many steps of an apply are still carried out before the power goes; `None`: it stays.
+    pub(super) steps_left: Option<u32>,
 }
 
 /// Proxy variables of a process, names in upper case.
@@ -115,10 +139,14 @@ type Variables = BTreeMap<String, String>;
 struct Installed {
     start: StartType,
     running: Option<Process>,
+    /// The last process.
+    last: Option<Process>,
     starts: usize,
+    /// Of these, those at a start of the machine.
+    boots: usize,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Process {
     variables: Variables,
     /// For docker: what it uses.
@@ -137,10 +165,13 @@ impl Machine {
             services: BTreeMap::new(),
             inherited: Variables::new(),
             docker_failures: 0,
+            docker_is_broken: false,
+            steps_left: None,
         };
         machine.settings.environments.retain(|service, _| state.services.contains_key(service));
         for service in state.services.keys() {
-            machine.services.insert(*service, Installed { start: StartType::Automatic, running: None, starts: 0 });
+            let installed = Installed { start: StartType::Automatic, running: None, last: None, starts: 0, boots: 0 };
+            machine.services.insert(*service, installed);
         }
         for (service, spec) in &state.services {
             if spec.running {
@@ -196,8 +227,13 @@ impl Machine {
             }
             let Some(proxies) = self.docker_proxies(&process.variables) else { return false };
             process.proxies = proxies;
+            let last = self.services.get(&service).and_then(|installed| installed.last.as_ref());
+            if self.docker_is_broken && last.is_some_and(|last| *last != process) {
+                return false;
+            }
         }
         if let Some(installed) = self.services.get_mut(&service) {
+            installed.last = Some(process.clone());
             installed.running = Some(process);
             installed.starts += 1;
         }
@@ -236,10 +272,15 @@ impl Machine {
                 self.inherited.insert(known.to_owned(), text.clone());
             }
         }
+        let before: BTreeMap<Service, usize> =
+            self.services.iter().map(|(service, installed)| (*service, installed.starts)).collect();
         for service in Service::ALL {
             if self.start_type(service) == Some(StartType::Automatic) {
                 self.start(service);
             }
+        }
+        for (service, installed) in &mut self.services {
+            installed.boots += installed.starts - before.get(service).copied().unwrap_or_default();
         }
     }
 

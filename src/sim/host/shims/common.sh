@@ -6,6 +6,7 @@
 #   loaded/UNIT.*     what the service manager knows of a unit since its last daemon-reload
 #   running/*         what the processes were started with, one assignment a line
 #   count/*           counters; fail/SERVICE: a fault to come; proxies: which proxies answer, and how
+#   disk-full         is there where nothing can be written; reboot-after: so many calls of the shims to the next reboot
 #
 # Hundreds of hosts share few cores, so queries use shell builtins alone and a start needs about ten processes.
 # shellcheck shell=sh
@@ -21,6 +22,20 @@ library=${0%/*}/../library
 systemd=0 docker_version='' tasks=0
 # shellcheck source=/dev/null
 . "$sim/host"
+
+# The limit that stands for a full disk is not for what the simulation keeps.
+# shellcheck disable=SC3045  # dash, bash and busybox ash all have -S.
+[ ! -f "$sim/disk-full" ] || ulimit -S -f unlimited
+
+# Where a reboot is due, nothing goes on any more until somebody has pulled the plug.
+if { read -r steps <"$sim/reboot-after"; } 2>/dev/null; then
+    steps=$((steps - 1))
+    printf '%s\n' "$steps" >"$sim/reboot-after"
+    if [ "$steps" -le 0 ]; then
+        : >"$sim/rebooting"
+        while :; do sleep 1; done
+    fi
+fi
 
 complain() {
     printf '%s\n' "$*" >&2
@@ -69,11 +84,20 @@ end_process() {
 
 # Whether the next start of service $1 fails. The other arguments are files with the environment it would get.
 # A fault says in its first line when the service fails, and in its second line, if there is one, which text the
-# environment must contain for that. Sets $fault to `start` or `late`, or to nothing.
+# environment must contain for that. `changed`: where the environment is another one than at the last start that went well,
+# which is in the files without `.new`. Sets $fault to `start` or `late`, or to nothing.
 find_fault() {
     fault='' text=''
     [ -f "$sim/fail/$1" ] || return 0
     { read -r fault && IFS= read -r text; } <"$sim/fail/$1" || :
+    if [ "$fault" = changed ]; then
+        shift
+        fault=''
+        for environment; do
+            [ "$(sort "$environment")" = "$(sort "${environment%.new}")" ] || fault=start
+        done
+        return 0
+    fi
     [ -n "$text" ] || return 0
     shift
     for environment; do
