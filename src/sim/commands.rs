@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::agent::{Reply, StepResult, StepStatus};
 use super::content::{Content, Values};
+use super::faults::InvocationFate;
 use super::fleet::Random;
 use super::server::uuid;
 use super::world::{Node, Time};
+use crate::document::OBSERVE_DOCUMENT;
 use crate::fleet::InstanceId;
 
 /// How long agents take to pick up what is for them.
@@ -58,6 +60,13 @@ pub(crate) struct Submission {
     pub(crate) max_errors: String,
     /// `TimeoutSeconds`
     pub(crate) timeout_seconds: u64,
+}
+
+impl Submission {
+    /// Whether the document may change something on a node: every one but that which observes, named or as an ARN.
+    fn changes(&self) -> bool {
+        self.document.rsplit('/').next() != Some(OBSERVE_DOCUMENT)
+    }
 }
 
 /// How an invocation ended: its `StatusDetails` (aws-ssm-facts 3.1).
@@ -118,6 +127,8 @@ pub(crate) enum Stage {
     Sent(Time),
     /// The agent is at it.
     Running,
+    /// The agent was at it; its answer will never arrive.
+    Lost,
     /// Over.
     Done(Ending),
 }
@@ -148,6 +159,8 @@ pub(crate) struct Command {
     pub(crate) requested: Time,
     /// When everything unfinished becomes `DeliveryTimedOut`.
     pub(crate) expires: Time,
+    /// When that happens already where no agent is at work: earlier than `expires` where the clock of the fleet runs fast.
+    pub(crate) deadline: Time,
     /// When its invocations can be seen.
     pub(crate) visible: Time,
     /// Its nodes, in the order of the fleet; empty until the targets are resolved.
@@ -182,6 +195,21 @@ pub(crate) struct Job {
     pub(crate) content: Arc<Content>,
     /// With which parameters.
     pub(crate) values: Values,
+    /// Whether the document may change something.
+    pub(crate) changes: bool,
+    /// What goes wrong with it.
+    pub(crate) fate: InvocationFate,
+}
+
+/// What is due.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Due {
+    /// The jobs that start now.
+    pub(crate) jobs: Vec<Job>,
+    /// The nodes that fall silent now, before they fetch what was for them.
+    pub(crate) silent: Vec<InstanceId>,
+    /// When something is due again, if nothing else happens.
+    pub(crate) next: Option<Time>,
 }
 
 impl Command {
@@ -265,11 +293,32 @@ impl Command {
     }
 
     /// Does what is due, and says which agents start now.
-    fn advance<'a>(&mut self, now: Time, node: &dyn Fn(&InstanceId) -> Option<&'a Node>, jobs: &mut Vec<Job>) {
+    fn advance<'a>(&mut self, now: Time, node: &dyn Fn(&InstanceId) -> Option<&'a Node>, due: &mut Due) {
+        self.hand_out(now, node, due);
+        if now >= self.deadline && self.is_stuck(node) {
+            for invocation in &mut self.invocations {
+                if !matches!(invocation.stage, Stage::Done(_)) {
+                    invocation.stage = Stage::Done(Ending::DeliveryTimedOut);
+                }
+            }
+        }
+    }
+
+    /// Whether only time can end the command: it waits for nodes that do not answer, and for nobody else.
+    fn is_stuck<'a>(&self, node: &dyn Fn(&InstanceId) -> Option<&'a Node>) -> bool {
+        !self.invocations.iter().any(|invocation| match invocation.stage {
+            Stage::Running => true,
+            Stage::Sent(_) => node(&invocation.node).is_some_and(Node::reachable),
+            Stage::Waiting | Stage::Lost | Stage::Done(_) => false,
+        })
+    }
+
+    fn hand_out<'a>(&mut self, now: Time, node: &dyn Fn(&InstanceId) -> Option<&'a Node>, due: &mut Due) {
+        let changes = self.submission.changes();
         let limit = share(&self.submission.max_concurrency, self.invocations.len()).max(1);
         let stopped = self.counts().errors > self.max_errors();
         let expired = now >= self.expires;
-        let mut in_flight = self.count(|stage| matches!(stage, Stage::Sent(_) | Stage::Running));
+        let mut in_flight = self.count(|stage| matches!(stage, Stage::Sent(_) | Stage::Running | Stage::Lost));
         for invocation in &mut self.invocations {
             if let Stage::Done(_) = invocation.stage {
                 continue;
@@ -284,17 +333,22 @@ impl Command {
                 invocation.stage = Stage::Sent(now);
                 in_flight += 1;
             }
-            let reachable = node(&invocation.node).is_some_and(Node::reachable);
-            if let Stage::Sent(since) = invocation.stage
-                && reachable
+            let fetching = node(&invocation.node).filter(|node| node.fetches());
+            if let (Stage::Sent(since), Some(node)) = (invocation.stage, fetching)
                 && now >= since + PICKUP
             {
+                if node.trouble.falls_silent && changes {
+                    due.silent.push(node.id.clone());
+                    continue;
+                }
                 invocation.stage = Stage::Running;
-                jobs.push(Job {
+                due.jobs.push(Job {
                     command: self.id.clone(),
                     node: invocation.node.clone(),
                     content: Arc::clone(&self.submission.content),
                     values: self.submission.values.clone(),
+                    changes,
+                    fate: InvocationFate::default(),
                 });
             }
         }
@@ -309,10 +363,11 @@ impl Command {
             return None;
         }
         let pickup = self.invocations.iter().filter_map(|invocation| match invocation.stage {
-            Stage::Sent(since) if node(&invocation.node).is_some_and(Node::reachable) => Some(since + PICKUP),
+            Stage::Sent(since) if node(&invocation.node).is_some_and(Node::fetches) => Some(since + PICKUP),
             _ => None,
         });
-        pickup.chain([self.expires]).min()
+        let deadline = self.is_stuck(node).then_some(self.deadline);
+        pickup.chain(deadline).chain([self.expires]).min()
     }
 }
 
@@ -334,12 +389,14 @@ pub(crate) struct CommandBook {
     commands: Vec<Command>,
     random: Random,
     consistency: Duration,
+    clock: u32,
 }
 
 impl CommandBook {
-    /// An empty book; `consistency` is how long new invocations are not seen.
-    pub(crate) fn new(seed: u64, consistency: Duration) -> Self {
-        Self { commands: Vec::new(), random: Random::new(seed ^ 0x00c0_ffee), consistency }
+    /// An empty book; `consistency` is how long new invocations are not seen, and time that nobody works in passes `clock`
+    /// times faster.
+    pub(crate) fn new(seed: u64, consistency: Duration, clock: u32) -> Self {
+        Self { commands: Vec::new(), random: Random::new(seed ^ 0x00c0_ffee), consistency, clock: clock.max(1) }
     }
 
     /// The commands, the newest first.
@@ -358,14 +415,16 @@ impl CommandBook {
 
     /// Takes a command in.
     pub(crate) fn submit(&mut self, submission: Submission, now: Time) -> &Command {
-        let total = submission.timeout_seconds + submission.content.execution_timeout(&submission.values);
+        let seconds = submission.timeout_seconds + submission.content.execution_timeout(&submission.values);
+        let total = Duration::from_secs(seconds);
         let resolved = submission.targets.is_empty();
         let invocations = submission.instance_ids.iter().map(|node| invocation(node.clone(), Stage::Waiting)).collect();
         self.commands.push(Command {
             id: uuid(&mut self.random),
             submission,
             requested: now,
-            expires: now + Duration::from_secs(total),
+            expires: now + total,
+            deadline: now + total / self.clock,
             visible: now + self.consistency,
             invocations,
             resolved,
@@ -374,34 +433,27 @@ impl CommandBook {
         self.commands.last().expect("invariant: it was just pushed")
     }
 
-    /// Does what is due and returns the jobs that start now, and when to come again.
+    /// Does what is due and returns what others have to do, and when to come again.
     pub(crate) fn advance<'a>(
         &mut self,
         now: Time,
         nodes: &'a [Node],
         node: &dyn Fn(&InstanceId) -> Option<&'a Node>,
-    ) -> (Vec<Job>, Option<Time>) {
-        let mut jobs = Vec::new();
-        let mut next: Option<Time> = None;
+    ) -> Due {
+        let mut due = Due::default();
         for command in self.commands.iter_mut().filter(|command| !command.is_over()) {
             if !command.resolved && now >= command.visible {
                 command.resolve(nodes);
             }
-            command.advance(now, node, &mut jobs);
-            next = [next, command.next_due(node)].into_iter().flatten().min();
+            command.advance(now, node, &mut due);
+            due.next = [due.next, command.next_due(node)].into_iter().flatten().min();
         }
-        (jobs, next)
+        due
     }
 
     /// Takes an agent's answer. One that comes too late changes nothing.
     pub(crate) fn finish(&mut self, command: &str, node: &InstanceId, reply: Reply) {
-        let invocations = self.get_mut(command).map(|command| &mut command.invocations);
-        let Some(invocation) = invocations.into_iter().flatten().find(|invocation| invocation.node == *node) else {
-            return;
-        };
-        if invocation.stage != Stage::Running {
-            return;
-        }
+        let Some(invocation) = self.running(command, node) else { return };
         invocation.stage = Stage::Done(match reply.status {
             StepStatus::Success | StepStatus::Skipped => Ending::Success,
             StepStatus::Failed => Ending::Failed,
@@ -410,6 +462,18 @@ impl CommandBook {
         });
         invocation.steps = reply.steps;
         invocation.trace = reply.trace;
+    }
+
+    /// Notes that an agent's answer will never arrive.
+    pub(crate) fn lose(&mut self, command: &str, node: &InstanceId) {
+        if let Some(invocation) = self.running(command, node) {
+            invocation.stage = Stage::Lost;
+        }
+    }
+
+    fn running(&mut self, command: &str, node: &InstanceId) -> Option<&mut Invocation> {
+        let invocations = &mut self.get_mut(command)?.invocations;
+        invocations.iter_mut().find(|invocation| invocation.node == *node && invocation.stage == Stage::Running)
     }
 
     /// Cancels what has not started. What runs is only marked: whether it stops is up to the agent, which here lets the
@@ -422,7 +486,7 @@ impl CommandBook {
             }
             match invocation.stage {
                 Stage::Waiting | Stage::Sent(_) => invocation.stage = Stage::Done(Ending::Cancelled),
-                Stage::Running => invocation.cancelling = true,
+                Stage::Running | Stage::Lost => invocation.cancelling = true,
                 Stage::Done(_) => continue,
             }
             command.cancelled = true;
@@ -453,7 +517,7 @@ mod tests {
 
     impl Case {
         fn new(nodes: Vec<Node>) -> Self {
-            Self { book: CommandBook::new(1, Duration::from_millis(500)), nodes }
+            Self { book: CommandBook::new(1, Duration::from_millis(500), 1), nodes }
         }
 
         fn submit(&mut self, submission: Submission) -> String {
@@ -462,7 +526,7 @@ mod tests {
 
         fn advance(&mut self, now: Time) -> Vec<Job> {
             let index: HashMap<&InstanceId, &Node> = self.nodes.iter().map(|node| (&node.id, node)).collect();
-            self.book.advance(now, &self.nodes, &|id| index.get(id).copied()).0
+            self.book.advance(now, &self.nodes, &|id| index.get(id).copied()).jobs
         }
 
         fn finish(&mut self, job: &Job, status: StepStatus) {
@@ -595,6 +659,40 @@ mod tests {
         assert_eq!(case.status(&id), "InProgress");
         case.advance(NOW + Duration::from_secs(90));
         assert_eq!((case.status(&id), case.endings(&id, Ending::DeliveryTimedOut)), ("DeliveryTimedOut", 1));
+    }
+
+    #[test]
+    fn a_fast_clock_hurries_nobody_who_works() {
+        let nodes = online(4);
+        let mut case = Case::new(nodes.clone());
+        case.book = CommandBook::new(1, Duration::from_millis(500), 90);
+        let id = case.submit(submission(&nodes, "2", "0"));
+        case.advance(NOW);
+        let jobs = case.advance(NOW + PICKUP);
+        case.book.lose(&jobs[0].command, &jobs[0].node);
+        // 90 seconds pass in one, but the other agent is at work, and then the third.
+        assert!(case.advance(NOW + Duration::from_secs(30)).is_empty());
+        case.finish(&jobs[1], StepStatus::Success);
+        case.advance(NOW + Duration::from_secs(31));
+        let jobs = case.advance(NOW + Duration::from_secs(32));
+        case.book.lose(&jobs[0].command, &jobs[0].node);
+        case.finish(&jobs[0], StepStatus::Success);
+        // Both places are taken by nodes that never answer.
+        case.advance(NOW + Duration::from_secs(33));
+        assert_eq!((case.endings(&id, Ending::DeliveryTimedOut), case.status(&id)), (3, "DeliveryTimedOut"));
+        assert!(case.book.get(&id).is_some_and(|command| command.expires == NOW + Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn a_node_falls_silent_at_its_first_change() {
+        let mut nodes = online(1);
+        nodes[0].trouble.falls_silent = true;
+        let mut case = Case::new(nodes.clone());
+        case.submit(Submission { document: "ProxyFleet-Observe".to_owned(), ..submission(&nodes, "50", "0") });
+        case.submit(submission(&nodes, "50", "0"));
+        case.advance(NOW);
+        let due = case.book.advance(NOW + PICKUP, &nodes, &|_| nodes.first());
+        assert_eq!((due.jobs.len(), due.silent), (1, vec![nodes[0].id.clone()]));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::world::Time;
 /// The longest sleep; nothing is due that late that somebody would miss it.
 const IDLE: Duration = Duration::from_hours(1);
 
+/// The modelled apply has fewer steps than a script has calls of programs.
+const WINDOWS_STEPS: u32 = 7;
+
 /// Serves commands until the runtime ends.
 pub(crate) async fn drive(shared: Arc<Shared>) {
     loop {
@@ -29,9 +32,12 @@ pub(crate) async fn drive(shared: Arc<Shared>) {
 }
 
 async fn run(shared: Arc<Shared>, job: Job) {
+    if job.fate.wait_seconds > 0 {
+        tokio::time::sleep(shared.waiting(job.fate.wait_seconds)).await;
+    }
     // Closed only when the server is going away.
     let Ok(slot) = shared.slot().await else { return };
-    let (command, node) = (job.command.clone(), job.node.clone());
+    let (command, node, lost) = (job.command.clone(), job.node.clone(), job.fate.lost);
     let state = Arc::clone(&shared);
     let answered = tokio::task::spawn_blocking(move || {
         let reply = execute(&state, &job);
@@ -41,11 +47,22 @@ async fn run(shared: Arc<Shared>, job: Job) {
     .await;
     // A thread that panicked has printed why; to the service it is an agent that failed.
     let failed = || Reply { status: StepStatus::Failed, steps: Vec::new(), trace: "the agent crashed".to_owned() };
-    shared.world().commands.finish(&command, &node, answered.unwrap_or_else(|_| failed()));
+    {
+        let mut world = shared.world();
+        match answered.unwrap_or_else(|_| Some(failed())) {
+            Some(_) if lost => {
+                world.fault_counts.lost_replies += 1;
+                world.commands.lose(&command, &node);
+            }
+            Some(reply) => world.commands.finish(&command, &node, reply),
+            None => world.commands.lose(&command, &node),
+        }
+    }
     shared.wake();
 }
 
-fn execute(shared: &Shared, job: &Job) -> Reply {
+/// Runs a job; nothing where the machine lost its power before the agent could report.
+fn execute(shared: &Shared, job: &Job) -> Option<Reply> {
     let environment = {
         let world = shared.world();
         let agent = world.node(job.node.as_str()).and_then(|node| node.agent.clone());
@@ -53,8 +70,23 @@ fn execute(shared: &Shared, job: &Job) -> Reply {
     };
     let (platform_type, name, version) = environment.unwrap_or(("Linux", "", ""));
     let host = shared.host(&job.node);
-    let mut machine = RealMachine { shared, host, platform_type, name, version, command: &job.command };
-    run_document(&job.content, &job.values, &mut machine)
+    let power_offs = |machine: &RealMachine<'_>| match &machine.host {
+        Some(Ok(Hardware::Linux(host))) => host.power_offs(),
+        _ => 0,
+    };
+    let reboot_after = job.fate.reboot_after;
+    let mut machine = RealMachine { shared, host, platform_type, name, version, job, reboot_after, rebooted: false };
+    let before = power_offs(&machine);
+    let reply = run_document(&job.content, &job.values, &mut machine);
+    if machine.reboot_after.is_some()
+        && let Some(node) = shared.world().node_mut(job.node.as_str())
+    {
+        // No script ran: the reboot is still to come.
+        node.trouble.reboots = true;
+    }
+    // Another command of this machine may have met the reboot.
+    let survived = !machine.rebooted && power_offs(&machine) == before;
+    survived.then_some(reply)
 }
 
 /// A machine whose scripts really run.
@@ -64,7 +96,38 @@ struct RealMachine<'a> {
     platform_type: &'static str,
     name: &'static str,
     version: &'static str,
-    command: &'a str,
+    job: &'a Job,
+    /// The first script meets a reboot after so many steps.
+    reboot_after: Option<u32>,
+    /// The power is gone: nothing runs any more.
+    rebooted: bool,
+}
+
+impl RealMachine<'_> {
+    /// Runs a script into a reboot. Commands for the node wait until the machine is up again.
+    fn reboot(&self, host: &Hardware, script: &Script, environment: &[(&str, &str)], steps: u32) -> io::Result<()> {
+        let booting = |booting: bool| {
+            let mut world = self.shared.world();
+            if let Some(node) = world.node_mut(self.job.node.as_str()) {
+                node.trouble.booting = booting;
+            }
+        };
+        self.shared.world().fault_counts.reboots += 1;
+        let booted = match host {
+            Hardware::Linux(host) => {
+                host.run_into_power_off(script.text.as_bytes(), environment, steps, script.timeout)?;
+                booting(true);
+                host.boot()
+            }
+            Hardware::Windows(host) => {
+                booting(true);
+                host.run_into_reboot(&script.text, steps % WINDOWS_STEPS)
+            }
+        };
+        booting(false);
+        self.shared.wake();
+        booted
+    }
 }
 
 impl Machine for RealMachine<'_> {
@@ -85,19 +148,28 @@ impl Machine for RealMachine<'_> {
             None => return failure("the embedded fleet has no such machine to run scripts on"),
         };
         let environment = [
-            ("SSM_COMMAND_ID", self.command),
+            ("SSM_COMMAND_ID", self.job.command.as_str()),
             ("AWS_SSM_PLATFORM_NAME", self.name),
             ("AWS_SSM_PLATFORM_VERSION", self.version),
         ];
-        let finished = match (host, script.action.as_str()) {
-            (Hardware::Linux(host), "aws:runShellScript") => {
-                host.run(script.text.as_bytes(), &environment, None, script.timeout)
-            }
-            (Hardware::Windows(host), "aws:runPowerShellScript") => {
-                host.run(&script.text, &environment, script.timeout)
-            }
+        match (host, script.action.as_str()) {
+            (Hardware::Linux(_), "aws:runShellScript") | (Hardware::Windows(_), "aws:runPowerShellScript") => {}
             (Hardware::Linux(_), _) => return failure("the Linux hosts of the embedded fleet have no PowerShell"),
             (Hardware::Windows(_), _) => return failure("a Windows host runs no shell scripts"),
+        }
+        if let Some(steps) = self.reboot_after.take() {
+            self.rebooted = true;
+            if let Err(error) = self.reboot(host, script, &environment, steps) {
+                self.rebooted = false;
+                return failure(&format!("the embedded fleet cannot reboot the machine: {error}"));
+            }
+        }
+        if self.rebooted {
+            return Outcome::default();
+        }
+        let finished = match host {
+            Hardware::Linux(host) => host.run(script.text.as_bytes(), &environment, None, script.timeout),
+            Hardware::Windows(host) => host.run(&script.text, &environment, script.timeout),
         };
         match finished {
             Ok(finished) => Outcome {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::host::{Condition, EcsUnit, HostSpec, ProxyAnswer};
 use super::windows::{self, ServerVersion, WindowsState};
-use super::world::{AgentRecord, Ec2Record, Ec2State, Node, Time};
+use super::world::{AgentRecord, Ec2Record, Ec2State, Node, Time, Trouble};
 use crate::catalog::{Platform, ProxyValues, Service};
 use crate::fleet::InstanceId;
 
@@ -300,6 +300,7 @@ fn node(random: &mut Random, place: Place<'_>, kind: Kind, launch: &Launch<'_>, 
         id: InstanceId::parse(&id).expect("invariant: `i-0` and 16 digits is an id"),
         tags,
         agent: agent(kind, place, last_ping, &private_ip),
+        trouble: Trouble::default(),
         ec2: Ec2Record {
             reservation: launch.reservation.to_owned(),
             state: if matches!(kind, Kind::Stopped(_)) { Ec2State::Stopped } else { Ec2State::Running },

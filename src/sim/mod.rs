@@ -9,12 +9,15 @@ mod commands;
 mod content;
 mod documents;
 mod driver;
+mod faults;
 mod fleet;
 pub mod host;
+mod line;
 mod parameters;
 mod server;
 pub mod windows;
 mod wire;
 mod world;
 
-pub use server::{Sim, SimOptions};
+pub use faults::{FaultCounts, Faults, FaultsError, Percent};
+pub use server::{Sim, SimOptions, Struck};

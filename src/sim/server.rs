@@ -1,6 +1,6 @@
 //! The embedded fleet as one thing to start and to drop.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZero;
@@ -17,12 +17,14 @@ use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, watch};
 use super::commands::CommandBook;
 use super::documents::DocumentStore;
 use super::driver;
+use super::faults::{FaultCounts, Faults, chosen};
 use super::fleet::{self, Kind, MachineSpec, Random};
-use super::host::{Bin, Host, ProxyAnswer};
+use super::host::{Bin, Condition, Fault, FaultWhen, Host, HostSpec, ProxyAnswer};
+use super::line::{Line, Lines};
 use super::windows::{ModelHost, Proxies, RealBody, Surroundings, WindowsHost, Winhost};
 use super::wire;
-use super::world::{Ec2State, Time, World};
-use crate::catalog::Platform;
+use super::world::{Ec2State, Node, Time, World};
+use crate::catalog::{Platform, Service};
 use crate::fleet::{InstanceId, Scope};
 
 /// What to start.
@@ -43,6 +45,8 @@ pub struct SimOptions {
     pub proxies: Vec<String>,
     /// How many of the Windows instances get a real body, made with the tool `winhost`; the fleet has at least as many.
     pub winhost: usize,
+    /// What goes wrong.
+    pub faults: Faults,
 }
 
 impl Default for SimOptions {
@@ -55,6 +59,7 @@ impl Default for SimOptions {
             consistency: Duration::from_millis(100),
             proxies: vec!["10.0.0.131:3128".to_owned(), "10.0.0.132:3128".to_owned()],
             winhost: 0,
+            faults: Faults::default(),
         }
     }
 }
@@ -82,8 +87,72 @@ pub(crate) struct Shared {
     bin: Bin,
     hosts: HashMap<InstanceId, LazyHost>,
     surroundings: Surroundings,
+    faults: Faults,
+    struck: Struck,
     slots: Arc<Semaphore>,
     wake: Notify,
+}
+
+/// Which instances the faults of a fleet are for. Only those that run a system of the catalogue and answer at the start are
+/// ever struck.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Struck {
+    /// Those that fall silent at their first change.
+    pub offline: BTreeSet<InstanceId>,
+    /// Those that reboot during their first change.
+    pub reboots: BTreeSet<InstanceId>,
+    /// Those on which nothing can be written.
+    pub disk_full: BTreeSet<InstanceId>,
+    /// Those whose docker does not start with other settings.
+    pub broken_docker: BTreeSet<InstanceId>,
+    /// Those that cannot reach any proxy.
+    pub no_proxy: BTreeSet<InstanceId>,
+}
+
+impl Struck {
+    fn new(options: &SimOptions, members: &[fleet::Member]) -> Self {
+        let ids = |wanted: &dyn Fn(Platform) -> bool| -> Vec<InstanceId> {
+            let fits = |kind: Kind| matches!(kind, Kind::Managed(platform) if wanted(platform));
+            members.iter().filter(|member| fits(member.kind)).map(|member| member.node.id.clone()).collect()
+        };
+        let all = ids(&|_| true);
+        let linux = ids(&|platform| platform != Platform::Windows);
+        let windows = ids(&|platform| platform == Platform::Windows);
+        // The docker of a real Windows host is not ours to break; those are the first.
+        let breakable: Vec<InstanceId> = linux.iter().chain(windows.iter().skip(options.winhost)).cloned().collect();
+        let (faults, seed) = (&options.faults, options.seed);
+        let reach = faults.proxy_reach.unwrap_or(usize::MAX);
+        Self {
+            offline: chosen(faults.offline, seed, "offline", &all),
+            reboots: chosen(faults.reboots, seed, "reboots", &all),
+            disk_full: chosen(faults.disk_full, seed, "disk-full", &linux),
+            broken_docker: chosen(faults.broken_docker, seed, "broken-docker", &breakable),
+            no_proxy: all.into_iter().collect::<BTreeSet<_>>().into_iter().skip(reach).collect(),
+        }
+    }
+
+    /// The proxies of `all` that an instance reaches.
+    fn reach<'a>(&self, id: &InstanceId, all: &'a [String]) -> &'a [String] {
+        if self.no_proxy.contains(id) { &[] } else { all }
+    }
+
+    fn mark(&self, node: &mut Node) {
+        node.trouble.falls_silent = self.offline.contains(&node.id);
+        node.trouble.reboots = self.reboots.contains(&node.id);
+    }
+
+    /// Adds what is wrong with a Linux host.
+    fn afflict(&self, id: &InstanceId, spec: HostSpec) -> HostSpec {
+        let mut spec = spec;
+        if self.disk_full.contains(id) {
+            spec = spec.with(Condition::DiskFull);
+        }
+        if self.broken_docker.contains(id) {
+            let fault = Fault { when: FaultWhen::Changed, containing: None };
+            spec = spec.with(Condition::Failing(Service::Docker, fault));
+        }
+        spec
+    }
 }
 
 /// A machine that comes into being when something first happens on it: most instances of a large fleet are only listed.
@@ -106,12 +175,17 @@ impl Shared {
     fn new(options: SimOptions, folder: &Path) -> io::Result<Self> {
         let region = options.scope.region.clone();
         let members = fleet::generate(options.instances, options.winhost, options.seed, &region, wall_clock());
+        let struck = Struck::new(&options, &members);
         let bin = Bin::create(&folder.join("bin"))?;
-        let real = real_hosts(&options, &members, folder)?;
+        let real = real_hosts(&options, &members, &struck, folder)?;
         let hosts = members
             .iter()
             .filter_map(|member| {
-                let spec = member.machine_spec(&region, &options.proxies)?;
+                let id = &member.node.id;
+                let spec = match member.machine_spec(&region, struck.reach(id, &options.proxies))? {
+                    MachineSpec::Linux(spec) => MachineSpec::Linux(struck.afflict(id, spec)),
+                    windows @ MachineSpec::Windows(_) => windows,
+                };
                 let host = OnceLock::new();
                 if let Some(machine) = real.get(&member.node.id) {
                     // Nobody else has the lock yet.
@@ -120,13 +194,24 @@ impl Shared {
                 Some((member.node.id.clone(), LazyHost { spec, host }))
             })
             .collect();
-        let nodes = members.into_iter().map(|member| member.node).collect();
+        let mut nodes: Vec<Node> = members.into_iter().map(|member| member.node).collect();
+        for node in &mut nodes {
+            struck.mark(node);
+        }
+        let faults = options.faults;
         let documents = DocumentStore::new(options.consistency);
-        let commands = CommandBook::new(options.seed, options.consistency);
+        let commands = CommandBook::new(options.seed, options.consistency, faults.clock);
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let reachable = options.proxies.iter().map(|proxy| (proxy.clone(), ProxyAnswer::Status(200)));
         Ok(Self {
-            world: Mutex::new(World::new(options.scope.clone(), options.seed, nodes, documents, commands)),
+            world: Mutex::new(World::new(
+                options.scope.clone(),
+                options.seed,
+                nodes,
+                documents,
+                commands,
+                faults.clone(),
+            )),
             scope: options.scope,
             requests: AtomicU64::new(1),
             seed: options.seed,
@@ -138,6 +223,8 @@ impl Shared {
                 proxies: reachable.collect(),
                 other_proxies: ProxyAnswer::Unreachable,
             },
+            faults,
+            struck,
             slots: Arc::new(Semaphore::new(2 * cores)),
             wake: Notify::new(),
         })
@@ -182,7 +269,14 @@ impl Shared {
                 Host::create(&self.folder.join(id.as_str()), &self.bin, spec).map(|host| Machine::Linux(Arc::new(host)))
             }
             MachineSpec::Windows(state) => {
-                let model = ModelHost::new(state, self.surroundings.clone());
+                let mut surroundings = self.surroundings.clone();
+                if self.struck.no_proxy.contains(id) {
+                    surroundings.proxies.clear();
+                }
+                let model = ModelHost::new(state, surroundings);
+                if self.struck.broken_docker.contains(id) {
+                    model.break_docker();
+                }
                 Ok(Machine::Windows(Arc::new(WindowsHost::Model(Box::new(model)))))
             }
         };
@@ -190,6 +284,11 @@ impl Shared {
             Ok(machine) => Ok(machine.clone()),
             Err(error) => Err(error),
         })
+    }
+
+    /// How long so many seconds of the service take.
+    pub(crate) fn waiting(&self, seconds: u64) -> Duration {
+        Duration::from_secs(seconds) / self.faults.clock.max(1)
     }
 
     /// A new id for a request, in the form of a UUID.
@@ -203,6 +302,7 @@ impl Shared {
 fn real_hosts(
     options: &SimOptions,
     members: &[fleet::Member],
+    struck: &Struck,
     folder: &Path,
 ) -> io::Result<HashMap<InstanceId, Machine>> {
     let mut machines = HashMap::new();
@@ -218,13 +318,14 @@ fn real_hosts(
         )));
     }
     let winhost = Winhost::find().map_err(io::Error::other)?;
-    let proxies = Arc::new(Proxies::start(&options.proxies)?);
+    let (reachable, none) = (Arc::new(Proxies::start(&options.proxies)?), Arc::new(Proxies::start(&[])?));
     for member in windows {
+        let proxies = if struck.no_proxy.contains(&member.node.id) { &none } else { &reachable };
         let Some(MachineSpec::Windows(state)) = member.machine_spec(&options.scope.region, &options.proxies) else {
             continue;
         };
         let host = winhost.create(&folder.join(member.node.id.as_str()), state.version)?;
-        let body = RealBody::new(host, &state, Arc::clone(&proxies), options.scope.region.clone())?;
+        let body = RealBody::new(host, &state, Arc::clone(proxies), options.scope.region.clone())?;
         machines.insert(member.node.id.clone(), Machine::Windows(Arc::new(WindowsHost::Real(body))));
     }
     Ok(machines)
@@ -339,6 +440,29 @@ impl Sim {
         self.shared.world().calls.clone()
     }
 
+    /// What has gone wrong so far because of [`SimOptions::faults`].
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.shared.world().fault_counts
+    }
+
+    /// Which instances the faults are for.
+    pub fn struck(&self) -> &Struck {
+        &self.shared.struck
+    }
+
+    /// How often a service of an instance was told to start by a command, or by whoever else works on the host, failed starts
+    /// of Linux hosts included; starts of the machine do not count. `None` for an instance without a machine.
+    pub fn command_starts(&self, id: &InstanceId, service: Service) -> Option<u32> {
+        let (starts, boots) = match self.shared.host(id)?.ok()? {
+            Machine::Linux(host) => (host.starts(service), host.boot_starts(service)),
+            Machine::Windows(host) => {
+                let (starts, boots) = host.starts(service);
+                (u32::try_from(starts).unwrap_or(u32::MAX), u32::try_from(boots).unwrap_or(u32::MAX))
+            }
+        };
+        Some(starts.saturating_sub(boots))
+    }
+
     /// Throttles the next `count` calls of an operation.
     pub fn throttle(&self, operation: &str, count: u32) {
         self.shared.world().throttles.insert(operation.to_owned(), count);
@@ -360,13 +484,14 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::R
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let driving = tokio::spawn(driver::drive(Arc::clone(&shared)));
     let router = Router::new().fallback(wire::answer).with_state(shared);
+    let service = router.into_make_service_with_connect_info::<Line>();
     let stopping = async move {
         // An error means that the owner is gone, which is a reason to stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     // Clients that keep their connection open must not keep the server alive, so it is not asked to drain them.
     tokio::select! {
-        _ = axum::serve(listener, router) => {}
+        _ = axum::serve(Lines(listener), service) => {}
         () = stopping => {}
     }
     driving.abort();

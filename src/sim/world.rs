@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::commands::{CommandBook, Job};
+use super::commands::{CommandBook, Due, Job};
 use super::documents::DocumentStore;
+use super::faults::{FaultCounts, Faults, RequestFate};
 use super::parameters::ParameterStore;
 use crate::fleet::{InstanceId, Scope};
 
@@ -25,6 +26,21 @@ pub(crate) struct Node {
     pub(crate) ec2: Ec2Record,
     /// What SSM knows; `None` where no agent ever registered.
     pub(crate) agent: Option<AgentRecord>,
+    /// What is going to go wrong with it.
+    pub(crate) trouble: Trouble,
+}
+
+/// What is going to go wrong with a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trouble {
+    /// Its agent falls silent when the first command that changes something arrives.
+    pub(crate) falls_silent: bool,
+    /// It reboots during the next command that changes something.
+    pub(crate) reboots: bool,
+    /// It is rebooting: commands wait.
+    pub(crate) booting: bool,
+    /// How many commands it has fetched.
+    pub(crate) fetched: u64,
 }
 
 /// The part of a node that EC2 describes.
@@ -120,6 +136,11 @@ impl Node {
         self.ec2.state == Ec2State::Running && self.agent.as_ref().is_some_and(|agent| agent.online)
     }
 
+    /// Whether the agent takes commands now.
+    pub(crate) fn fetches(&self) -> bool {
+        self.reachable() && !self.trouble.booting
+    }
+
     /// When the agent was last heard of.
     pub(crate) fn last_ping(&self, now: Time) -> Option<Time> {
         let agent = self.agent.as_ref()?;
@@ -155,6 +176,10 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<String, u64>,
     /// How many of the next calls of an operation are throttled.
     pub(crate) throttles: HashMap<String, u32>,
+    /// What goes wrong.
+    pub(crate) faults: Faults,
+    /// What has gone wrong.
+    pub(crate) fault_counts: FaultCounts,
 }
 
 impl World {
@@ -165,6 +190,7 @@ impl World {
         nodes: Vec<Node>,
         documents: DocumentStore,
         commands: CommandBook,
+        faults: Faults,
     ) -> Self {
         let index = nodes.iter().enumerate().map(|(at, node)| (node.id.as_str().to_owned(), at)).collect();
         Self {
@@ -177,6 +203,8 @@ impl World {
             parameters: ParameterStore::default(),
             calls: BTreeMap::new(),
             throttles: HashMap::new(),
+            faults,
+            fault_counts: FaultCounts::default(),
         }
     }
 
@@ -193,18 +221,59 @@ impl World {
     /// Lets the commands do what is due; returns the jobs that start now, and when something is due again.
     pub(crate) fn advance(&mut self, now: Time) -> (Vec<Job>, Option<Time>) {
         let (nodes, index) = (&self.nodes, &self.index);
-        self.commands.advance(now, nodes, &|id| index.get(id.as_str()).map(|at| &nodes[*at]))
+        let Due { mut jobs, silent, next } =
+            self.commands.advance(now, nodes, &|id| index.get(id.as_str()).map(|at| &nodes[*at]));
+        for id in silent {
+            self.fall_silent(&id, now);
+        }
+        for job in &mut jobs {
+            self.decide(job);
+        }
+        (jobs, next)
     }
 
-    /// Counts a call and says whether it is to be throttled.
-    pub(crate) fn admit(&mut self, operation: &str) -> bool {
-        *self.calls.entry(operation.to_owned()).or_default() += 1;
-        match self.throttles.get_mut(operation) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                false
-            }
-            _ => true,
+    fn fall_silent(&mut self, id: &InstanceId, now: Time) {
+        let Some(node) = self.node_mut(id.as_str()) else { return };
+        // Two commands may have been waiting for it.
+        let first = std::mem::take(&mut node.trouble.falls_silent);
+        if let Some(agent) = node.agent.as_mut().filter(|_| first) {
+            agent.online = false;
+            agent.last_ping = now;
+            self.fault_counts.went_offline += 1;
         }
+    }
+
+    /// Decides what goes wrong with a job that was just fetched.
+    fn decide(&mut self, job: &mut Job) {
+        let (seed, faults) = (self.seed, self.faults.clone());
+        let Some(node) = self.node_mut(job.node.as_str()) else { return };
+        let reboots = job.changes && std::mem::take(&mut node.trouble.reboots);
+        job.fate = faults.invocation(seed, job.node.as_str(), node.trouble.fetched, reboots);
+        node.trouble.fetched += 1;
+        self.fault_counts.slow += u64::from(job.fate.wait_seconds > 0);
+    }
+
+    /// Counts a call and says what is to happen to it.
+    pub(crate) fn admit(&mut self, operation: &str) -> RequestFate {
+        let calls = self.calls.entry(operation.to_owned()).or_default();
+        let number = *calls;
+        *calls += 1;
+        if let Some(left) = self.throttles.get_mut(operation)
+            && *left > 0
+        {
+            *left -= 1;
+            return RequestFate::Throttled;
+        }
+        let fate = self.faults.request(self.seed, operation, number);
+        let counts = &mut self.fault_counts;
+        match fate {
+            RequestFate::Answered => {}
+            RequestFate::Throttled => counts.throttled += 1,
+            RequestFate::Fails { after: false } => counts.errors_before += 1,
+            RequestFate::Fails { after: true } => counts.errors_after += 1,
+            RequestFate::Dropped { after: false } => counts.drops_before += 1,
+            RequestFate::Dropped { after: true } => counts.drops_after += 1,
+        }
+        fate
     }
 }

@@ -353,8 +353,8 @@ pub(crate) fn list_invocations(world: &World, body: &str, now: Time) -> Result<V
 fn status(invocation: &Invocation) -> (&'static str, &'static str) {
     match invocation.stage {
         Stage::Waiting => ("Pending", "Pending"),
-        Stage::Sent(_) | Stage::Running if invocation.cancelling => ("Cancelling", "Cancelling"),
-        Stage::Sent(_) | Stage::Running => ("InProgress", "InProgress"),
+        Stage::Sent(_) | Stage::Running | Stage::Lost if invocation.cancelling => ("Cancelling", "Cancelling"),
+        Stage::Sent(_) | Stage::Running | Stage::Lost => ("InProgress", "InProgress"),
         Stage::Done(ending) => (ending.status(), ending.details()),
     }
 }
@@ -384,7 +384,7 @@ fn show_invocation(world: &World, command: &Command, invocation: &Invocation, de
 
 /// What an invocation has to say of its steps: nothing before the agent has it.
 fn plugins(command: &Command, invocation: &Invocation) -> Vec<Value> {
-    if invocation.stage == Stage::Running {
+    if matches!(invocation.stage, Stage::Running | Stage::Lost) {
         let steps = &command.submission.content.steps;
         return steps
             .iter()

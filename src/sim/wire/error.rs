@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use super::auth::Service;
 use super::respond;
 use super::xml::Xml;
 
@@ -32,6 +33,26 @@ impl ApiError {
     /// An error that every service can give, with its HTTP status.
     pub(crate) fn common(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code: Cow::Borrowed(code), message: message.into(), modelled: false }
+    }
+
+    /// The service itself failed; each names that in its own way.
+    pub(crate) fn internal(service: Service) -> Self {
+        let (code, modelled) = match service {
+            Service::Ssm => ("InternalServerError", true),
+            Service::Ec2 => ("InternalError", false),
+            Service::Sts => ("InternalFailure", false),
+        };
+        let message = "An internal error has occurred".to_owned();
+        Self { status: 500, code: Cow::Borrowed(code), message, modelled }
+    }
+
+    /// Too many requests; each service names that in its own way (aws-ssm-facts 8).
+    pub(crate) fn throttled(service: Service) -> Self {
+        match service {
+            Service::Ssm => Self::common(400, "ThrottlingException", "Rate exceeded"),
+            Service::Ec2 => Self::common(503, "RequestLimitExceeded", "Request limit exceeded."),
+            Service::Sts => Self::common(400, "Throttling", "Rate exceeded"),
+        }
     }
 
     /// A value outside the constraints of the request's shape.

@@ -16,7 +16,7 @@ mod xml;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -24,14 +24,20 @@ use jiff::Timestamp;
 use self::auth::Service;
 use self::error::ApiError;
 use self::form::Form;
+use super::faults::RequestFate;
+use super::line::Line;
 use super::server::Shared;
 use super::world::Time;
 
 /// The largest request: a document of 64 KB, escaped twice at worst.
 const BODY_LIMIT: usize = 1024 * 1024;
 
-/// Answers any request.
-pub(crate) async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+/// Answers any request, unless it is one whose connection is to break.
+pub(crate) async fn answer(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    request: Request,
+) -> Response {
     let request_id = shared.request_id();
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
@@ -39,10 +45,14 @@ pub(crate) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
         return error.into_json(&request_id);
     };
     let body = String::from_utf8_lossy(&body);
-    match parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()) {
+    let (response, fate) = match parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()) {
         Some(target) => ssm_answer(&shared, target, &parts.headers, &body, &request_id),
         None => query_answer(&shared, &parts.headers, &body, &request_id),
+    };
+    if let RequestFate::Dropped { .. } = fate {
+        line.cut();
     }
+    response
 }
 
 fn ssm_answer(
@@ -51,50 +61,60 @@ fn ssm_answer(
     headers: &header::HeaderMap,
     body: &str,
     request_id: &str,
-) -> Response {
+) -> (Response, RequestFate) {
+    let mut fate = RequestFate::Answered;
     let result = auth::check(headers, Service::Ssm, &shared.scope().region).and_then(|_| {
         let operation = target.strip_prefix("AmazonSSM.").ok_or_else(|| ssm::unknown_operation(target))?;
-        if !shared.world().admit(operation) {
-            return Err(ApiError::common(400, "ThrottlingException", "Rate exceeded"));
-        }
-        ssm::call(shared, operation, body)
+        fate = shared.world().admit(operation);
+        suffer(fate, Service::Ssm, || ssm::call(shared, operation, body))
     });
-    match result {
+    let response = match result {
         Ok(value) => respond(StatusCode::OK, "application/x-amz-json-1.1", request_id, value.to_string()),
         Err(error) => error.into_json(request_id),
-    }
+    };
+    (response, fate)
 }
 
-fn query_answer(shared: &Arc<Shared>, headers: &header::HeaderMap, body: &str, request_id: &str) -> Response {
+fn query_answer(
+    shared: &Arc<Shared>,
+    headers: &header::HeaderMap,
+    body: &str,
+    request_id: &str,
+) -> (Response, RequestFate) {
     let form = Form::parse(body);
     let service = match form.get("Version") {
         Some("2011-06-15") => Service::Sts,
         _ => Service::Ec2,
     };
+    let mut fate = RequestFate::Answered;
     let result = auth::check(headers, service, &shared.scope().region).and_then(|access_key| {
         let mut world = shared.world();
         if form.action().is_empty() {
             return Err(ApiError::common(400, "MissingAction", "The request must contain the parameter Action"));
         }
-        if !world.admit(form.action()) {
-            return Err(throttled(service));
-        }
-        match service {
+        fate = world.admit(form.action());
+        suffer(fate, service, || match service {
             Service::Sts => sts::call(&world.scope, &access_key, &form, request_id),
             Service::Ec2 | Service::Ssm => ec2::call(&world, &form, request_id),
-        }
+        })
     });
-    match (result, service) {
+    let response = match (result, service) {
         (Ok(xml), _) => respond(StatusCode::OK, "text/xml;charset=UTF-8", request_id, xml),
         (Err(error), Service::Sts) => error.into_query(request_id, sts::NAMESPACE),
         (Err(error), _) => error.into_ec2(request_id),
-    }
+    };
+    (response, fate)
 }
 
-fn throttled(service: Service) -> ApiError {
-    match service {
-        Service::Ec2 => ApiError::common(503, "RequestLimitExceeded", "Request limit exceeded."),
-        Service::Ssm | Service::Sts => ApiError::common(400, "Throttling", "Rate exceeded"),
+/// Carries a call out as far as its fate allows.
+fn suffer<T>(fate: RequestFate, service: Service, call: impl FnOnce() -> Result<T, ApiError>) -> Result<T, ApiError> {
+    match fate {
+        RequestFate::Answered | RequestFate::Dropped { after: true } => call(),
+        RequestFate::Throttled => Err(ApiError::throttled(service)),
+        // The answer of a request whose connection breaks is never seen.
+        RequestFate::Fails { after: false } | RequestFate::Dropped { after: false } => Err(ApiError::internal(service)),
+        // What the service would have refused it still refuses.
+        RequestFate::Fails { after: true } => call().and(Err(ApiError::internal(service))),
     }
 }
 
