@@ -12,6 +12,8 @@ use crate::document::ClusterName;
 #[cfg(feature = "aws")]
 use crate::policy::PolicyName;
 use crate::report::ColorChoice;
+#[cfg(feature = "sim")]
+use crate::sim::Faults;
 
 /// Keeps the HTTP proxy settings of a fleet of container instances equal to YAML policies, through AWS Systems Manager.
 #[derive(Debug, Parser)]
@@ -208,6 +210,10 @@ pub(super) struct Connection {
     #[cfg(feature = "sim")]
     #[arg(long, value_name = "M", default_value_t = 0, requires = "sim")]
     pub(super) winhost: usize,
+    /// What goes wrong in the embedded fleet, such as `throttle=10%,reboots=1%`; `sim --help` lists what can.
+    #[cfg(feature = "sim")]
+    #[arg(long, value_name = "LIST", requires = "sim")]
+    pub(super) faults: Option<Faults>,
 }
 
 #[cfg(feature = "aws")]
@@ -323,6 +329,15 @@ pub(super) struct History {
     pub(super) state: State,
 }
 
+/// What `--faults` takes, one fault a line.
+#[cfg(feature = "sim")]
+fn faults_help() -> String {
+    format!(
+        "What goes wrong, such as `throttle=10%,lost-replies=2%,reboots=1%`. The seed decides where and when:\n{}",
+        Faults::help()
+    )
+}
+
 #[cfg(feature = "sim")]
 #[derive(Debug, Args)]
 pub(super) struct Sim {
@@ -335,6 +350,9 @@ pub(super) struct Sim {
     /// How many Windows instances are real hosts under wine, which takes the tool `winhost`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) winhost: usize,
+    /// What goes wrong, such as `throttle=10%,lost-replies=2%,reboots=1%`.
+    #[arg(long, value_name = "LIST", long_help = faults_help())]
+    pub(super) faults: Option<Faults>,
     /// The loopback address to serve on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4570")]
     pub(super) listen: std::net::SocketAddr,

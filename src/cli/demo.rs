@@ -9,7 +9,7 @@ use crate::fleet::InstanceId;
 use crate::plan::Plan;
 use crate::policy::{PolicySet, SourceFile, load};
 use crate::report::{Progress, Screen, chapter_text, plan_text, scope_text, summary_text, validated_text};
-use crate::sim::Sim;
+use crate::sim::{Sim, SimOptions};
 
 /// The example policies of the repository.
 const POLICIES: [(&str, &str); 3] = [
@@ -22,7 +22,7 @@ pub(super) async fn run(options: &Demo, global: &Global, screen: Screen) -> Resu
     if global.format == Format::Json {
         return Err(CliError::DemoHasNoJson);
     }
-    let sim = sim::start(options.instances, options.seed, sim::ANY_PORT, 0)?;
+    let sim = sim::start(SimOptions { instances: options.instances, seed: options.seed, ..SimOptions::default() })?;
     let session =
         Session::open(&SessionOptions { endpoint_url: Some(sim.endpoint_url()), ..SessionOptions::default() }).await?;
     let demo = Story { session, sim, screen };

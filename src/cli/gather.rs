@@ -26,7 +26,14 @@ pub(super) async fn connect(connection: &Connection) -> Result<Connected, CliErr
     #[cfg(feature = "sim")]
     let sim = match connection.sim {
         Some(instances) => {
-            Some(super::sim::start(instances, connection.seed, super::sim::ANY_PORT, connection.winhost)?)
+            let options = crate::sim::SimOptions {
+                instances,
+                seed: connection.seed,
+                winhost: connection.winhost,
+                faults: connection.faults.clone().unwrap_or_default(),
+                ..crate::sim::SimOptions::default()
+            };
+            Some(super::sim::start(options)?)
         }
         None => None,
     };

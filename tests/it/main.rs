@@ -31,6 +31,8 @@ mod render;
 mod scene;
 #[cfg(all(feature = "aws", feature = "sim"))]
 mod screens;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod sim_faults;
 #[cfg(feature = "sim")]
 mod sim_host;
 #[cfg(feature = "sim")]
