@@ -45,6 +45,12 @@ const OBSERVE_TIMEOUT_SECONDS: &str = "60";
 /// Seconds that an apply may take: all of its own limits one after the other, a way back included, take less.
 const APPLY_TIMEOUT_SECONDS: &str = "900";
 
+/// The longest name of a run that an instance keeps with its backups, in characters.
+pub const MAX_RUN_CHARS: usize = 64;
+
+/// The longest element of `runCommand`, in characters, unless a single line is longer. Fewer elements make a smaller document.
+const ELEMENT_CHARS: usize = 160;
+
 /// A document ready to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
@@ -76,8 +82,8 @@ pub fn observe() -> Document {
         "description": "Reports the proxy settings of an instance: in its files, in its service manager and in its \
             processes. Reads only.",
         "mainSteps": [
-            linux_step("observeLinux", OBSERVE_TIMEOUT_SECONDS, &script::observe()),
-            windows_step("observeWindows", OBSERVE_TIMEOUT_SECONDS, &powershell::observe()),
+            linux_step("observeLinux", OBSERVE_TIMEOUT_SECONDS, &joined(&script::observe())),
+            windows_step("observeWindows", OBSERVE_TIMEOUT_SECONDS, &joined(&powershell::observe())),
         ],
     });
     Document::new(OBSERVE_DOCUMENT.to_owned(), None, &body)
@@ -87,8 +93,14 @@ pub fn observe() -> Document {
 pub fn apply(platform: Platform) -> Document {
     let table = platform.table();
     let step = match table.system {
-        System::AmazonLinux { .. } => linux_step("applyLinux", APPLY_TIMEOUT_SECONDS, &script::apply(platform)),
-        System::WindowsServer { .. } => windows_step("applyWindows", APPLY_TIMEOUT_SECONDS, &powershell::apply()),
+        // With indentation they would not fit, and PowerShell not with the names that variables have in the sources either.
+        System::AmazonLinux { .. } => {
+            linux_step("applyLinux", APPLY_TIMEOUT_SECONDS, &unindented(&script::apply(platform)))
+        }
+        System::WindowsServer { .. } => {
+            let lines = shrink::abbreviated(&powershell::apply(), &powershell::FULL_NAMES);
+            windows_step("applyWindows", APPLY_TIMEOUT_SECONDS, &unindented(&lines))
+        }
     };
     let body = json!({
         "schemaVersion": "2.2",
@@ -121,6 +133,32 @@ pub struct ApplyParameters {
     pub preflight: Preflight,
     /// The policy that asks for it; the instance keeps the name in its record.
     pub policy: PolicyName,
+    /// The run that it belongs to: at most [`MAX_RUN_CHARS`] letters, digits and dashes. Without one, which is empty,
+    /// nothing can be put back later.
+    pub run: String,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What an apply document is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Make the instance equal to the other parameters.
+    #[default]
+    Apply,
+    /// Put back everything that applies of the same run changed on the instance. Of the other parameters only
+    /// [`ApplyParameters::docker_restart`] counts.
+    PutBack,
+}
+
+impl Action {
+    /// The word for it in a document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::PutBack => "put-back",
+        }
+    }
 }
 
 impl ApplyParameters {
@@ -137,6 +175,8 @@ impl ApplyParameters {
             ("DockerRestart", self.docker_restart.name().to_owned()),
             ("Preflight", self.preflight.name().to_owned()),
             ("Policy", self.policy.as_str().to_owned()),
+            ("Run", self.run.clone()),
+            ("Action", self.action.name().to_owned()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), vec![value]))
@@ -177,6 +217,16 @@ fn apply_parameters(platform: Platform) -> Value {
             &[Preflight::Require.name(), Preflight::Skip.name()],
         ),
         "Policy": text("Name of the policy that asks for this.", "^[a-z0-9][a-z0-9-]{0,63}$", 64, None),
+        "Run": text(
+            "The rollout that this belongs to.",
+            &format!("^[0-9A-Za-z-]{{0,{MAX_RUN_CHARS}}}$"),
+            MAX_RUN_CHARS,
+            Some(""),
+        ),
+        "Action": choice_or(
+            "Whether the settings are applied, or what the same run changed is put back.",
+            &[Action::Apply.name(), Action::PutBack.name()],
+        ),
     })
 }
 
@@ -202,6 +252,13 @@ fn choice(description: &str, words: &[&str]) -> Value {
     })
 }
 
+/// A choice whose first word is the default.
+fn choice_or(description: &str, words: &[&str]) -> Value {
+    let mut parameter = choice(description, words);
+    parameter["default"] = json!(words[0]);
+    parameter
+}
+
 fn linux_step(name: &str, timeout_seconds: &str, lines: &[String]) -> Value {
     step("aws:runShellScript", "Linux", name, timeout_seconds, lines)
 }
@@ -219,8 +276,31 @@ fn step(action: &str, system: &str, name: &str, timeout_seconds: &str, lines: &[
     })
 }
 
-/// JSON with one element a line, so that a review shows which lines of a script changed, and without indentation, which
-/// would be a fifth of the size.
+/// The lines of a script as elements of several lines, which the agent joins again. Each element belongs to one function
+/// or other block, so that a change of one does not move the lines of others.
+fn joined(lines: &[String]) -> Vec<String> {
+    let mut elements: Vec<String> = Vec::new();
+    for line in lines {
+        let begins_block = !line.starts_with([' ', '}', ')', '\'']);
+        match elements.last_mut() {
+            Some(last) if !begins_block && last.len() + line.len() < ELEMENT_CHARS => {
+                last.push('\n');
+                last.push_str(line);
+            }
+            _ => elements.push(line.clone()),
+        }
+    }
+    elements
+}
+
+/// The same without indentation.
+fn unindented(lines: &[String]) -> Vec<String> {
+    let elements = joined(lines);
+    elements.iter().map(|element| element.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")).collect()
+}
+
+/// JSON with one element a line, so that a review shows where a script changed, and without indentation, which would be a
+/// fifth of the size.
 fn to_lines(body: &Value) -> String {
     let mut content = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"");

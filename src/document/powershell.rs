@@ -18,6 +18,7 @@ const LOCK: &str = include_str!("ps1/lock.ps1");
 const PREFLIGHT: &str = include_str!("ps1/preflight.ps1");
 const RESTART: &str = include_str!("ps1/restart.ps1");
 const DECIDE: &str = include_str!("ps1/decide.ps1");
+const PUT_BACK: &str = include_str!("ps1/put_back.ps1");
 const APPLY: &str = include_str!("ps1/apply.ps1");
 const BOOT: &str = include_str!("ps1/boot.ps1");
 
@@ -32,7 +33,25 @@ $Requested = '{{ Components }}'.Split(',')
 $DockerRestart = '{{ DockerRestart }}'
 $Preflight = '{{ Preflight }}'
 $Policy = '{{ Policy }}'
+$RunId = '{{ Run }}'
+$Action = '{{ Action }}'
 ";
+
+/// Variables whose names a document keeps: those of its parameters, and those that tests look for.
+pub(super) const FULL_NAMES: [&str; 12] = [
+    "WantState",
+    "WantHttp",
+    "WantHttps",
+    "WantBypass",
+    "Requested",
+    "DockerRestart",
+    "Preflight",
+    "Policy",
+    "RunId",
+    "Action",
+    "Run",
+    "LockSeconds",
+];
 
 /// What a script is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +68,8 @@ pub(super) fn observe() -> Vec<String> {
 
 /// The lines of the script that applies.
 pub(super) fn apply() -> Vec<String> {
-    assemble(&[COMMON, CARRIER, IO, RECORD, SERVICES, FACTS, LOCK, PREFLIGHT, RESTART, DECIDE, APPLY], Purpose::Apply)
+    let sources = [COMMON, CARRIER, IO, RECORD, SERVICES, FACTS, LOCK, PREFLIGHT, RESTART, DECIDE, PUT_BACK, APPLY];
+    assemble(&sources, Purpose::Apply)
 }
 
 /// The lines of the script that an instance boots with. It finds its parameters set already.

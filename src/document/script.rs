@@ -13,6 +13,7 @@ const LOCK: &str = include_str!("sh/lock.sh");
 const FILES: &str = include_str!("sh/files.sh");
 const RECORD: &str = include_str!("sh/record.sh");
 const DECIDE: &str = include_str!("sh/decide.sh");
+const PUT_BACK: &str = include_str!("sh/put_back.sh");
 const APPLY: &str = include_str!("sh/apply.sh");
 const BOOT: &str = include_str!("sh/boot.sh");
 
@@ -34,6 +35,8 @@ WANT_COMPONENTS='{{ Components }}'
 DOCKER_RESTART='{{ DockerRestart }}'
 PREFLIGHT='{{ Preflight }}'
 POLICY='{{ Policy }}'
+RUN='{{ Run }}'
+ACTION='{{ Action }}'
 ";
 
 /// The lines of the observe script, which knows every platform.
@@ -43,7 +46,8 @@ pub(super) fn observe() -> Vec<String> {
 
 /// The lines of the script that applies on one platform.
 pub(super) fn apply(platform: Platform) -> Vec<String> {
-    assemble(&[platform], &[COMMON, CARRIER, SERVICES, FACTS, RESTART, LOCK, RECORD, FILES, DECIDE, APPLY], true)
+    let sources = [COMMON, CARRIER, SERVICES, FACTS, RESTART, LOCK, RECORD, FILES, DECIDE, PUT_BACK, APPLY];
+    assemble(&[platform], &sources, true)
 }
 
 /// The lines of the script that an instance of one platform boots with. It finds its parameters set already.

@@ -19,6 +19,10 @@ const KNOWN: [&str; 10] = [
     "warningpreference",
 ];
 
+/// Other variables that PowerShell sets, as far as they could be the beginning of a name.
+const AUTOMATIC: [&str; 11] =
+    ["error", "event", "foreach", "home", "host", "input", "profile", "pwd", "sender", "switch", "this"];
+
 /// The lines of a script without indentation, with short names for its functions and for all variables but those in `kept`,
 /// which somebody else sets.
 pub(super) fn shrunk(lines: &[String], kept: &[&str]) -> Vec<String> {
@@ -35,8 +39,38 @@ pub(super) fn shrunk(lines: &[String], kept: &[&str]) -> Vec<String> {
     lines.iter().map(|line| rename(line.trim_start(), &functions, &variables)).collect()
 }
 
+/// The lines of a script with abbreviated names for all variables but those in `kept`. People read these: functions keep
+/// their names, an abbreviation is the beginning of a name, and a change of the script hardly changes any of them.
+pub(super) fn abbreviated(lines: &[String], kept: &[&str]) -> Vec<String> {
+    let variables = abbreviations(counted(lines, kept).into_keys(), kept);
+    lines.iter().map(|line| rename(line, &BTreeMap::new(), &variables)).collect()
+}
+
+/// For each name the shortest beginning of it that is not taken, in alphabetical order.
+fn abbreviations(names: impl Iterator<Item = String>, kept: &[&str]) -> BTreeMap<String, String> {
+    let mut taken: BTreeSet<String> = kept.iter().map(|name| name.to_ascii_lowercase()).collect();
+    taken.extend(KNOWN.iter().chain(&AUTOMATIC).map(|name| (*name).to_owned()));
+    let mut short = BTreeMap::new();
+    for name in names {
+        let beginnings = (1..=name.len()).map(|length| name[..length].to_owned());
+        let numbered = (1..).map(|number: u32| format!("{name}{number}"));
+        let found = beginnings.chain(numbered).find(|candidate| !taken.contains(candidate));
+        let found = found.expect("invariant: numbers do not end");
+        taken.insert(found.clone());
+        short.insert(name, found);
+    }
+    short
+}
+
 /// A short name for each variable, by its name in lower case. What occurs most gets the shortest.
 fn short_names(lines: &[String], kept: &[&str]) -> BTreeMap<String, String> {
+    let mut names: Vec<(String, usize)> = counted(lines, kept).into_iter().collect();
+    names.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    names.into_iter().enumerate().map(|(number, (name, _))| (name, letters(number))).collect()
+}
+
+/// How often each variable that may be renamed occurs, by its name in lower case.
+fn counted(lines: &[String], kept: &[&str]) -> BTreeMap<String, usize> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for piece in lines.iter().flat_map(|line| pieces(line)) {
         if let Piece::Variable(name) = piece {
@@ -46,9 +80,7 @@ fn short_names(lines: &[String], kept: &[&str]) -> BTreeMap<String, String> {
     counts.retain(|name, _| {
         !KNOWN.contains(&name.as_str()) && !kept.iter().any(|other| other.eq_ignore_ascii_case(name))
     });
-    let mut names: Vec<(String, usize)> = counts.into_iter().collect();
-    names.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    names.into_iter().enumerate().map(|(number, (name, _))| (name, letters(number))).collect()
+    counts
 }
 
 /// `a` to `z`, then `aa`, `ab` and so on.
@@ -85,7 +117,7 @@ fn pieces(line: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = line;
     while let Some(first) = rest.chars().next() {
-        let after_dollar = matches!(pieces.last(), Some(Piece::Other("$" | "$script:")));
+        let after_dollar = matches!(pieces.last(), Some(Piece::Other("$" | "${" | "$script:")));
         let end = |is_inside: fn(char) -> bool| rest.find(|c| !is_inside(c)).unwrap_or(rest.len());
         let is_variable = after_dollar && (first.is_ascii_alphabetic() || first == '_');
         let is_word = first.is_ascii_alphanumeric() || first == '-';
@@ -93,6 +125,8 @@ fn pieces(line: &str) -> Vec<Piece<'_>> {
             _ if is_variable => end(|c| c.is_ascii_alphanumeric() || c == '_'),
             _ if is_word => end(|c| c.is_ascii_alphanumeric() || c == '-'),
             _ if rest.starts_with("$env:") => "$env:".len(),
+            // A name in braces, which is that of a variable of the script itself.
+            _ if rest.starts_with("${") => "${".len(),
             _ if rest.starts_with("$script:") => "$script:".len(),
             _ => first.len_utf8(),
         };
@@ -129,11 +163,25 @@ mod tests {
                 "$_.Name -cmatch 'a$|$1'; $Matches[1]; @{ Own = $own }",
                 "$_.Name -cmatch 'a$|$1'; $Matches[1]; @{ Own = $a }",
             ),
+            ("\"${value}:443 $value\"", "\"${a}:443 $a\""),
             ("\"\\A$shape(?<name>.)$\" Read-Own Read-OwnMore", "\"\\A$a(?<name>.)$\" Read-Own Read-OwnMore"),
         ];
         for (text, expected) in cases {
             assert_eq!(shrink(text), expected);
         }
+    }
+
+    #[test]
+    fn abbreviations_are_the_beginnings_of_names() {
+        let short = |names: &[&str]| -> Vec<String> {
+            let names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            abbreviations(names.into_iter(), &["C"]).into_values().collect()
+        };
+        assert_eq!(short(&["carrier", "carriers", "name"]), ["ca", "car", "n"]);
+        assert_eq!(short(&["p", "pi", "pid2"]), ["p", "pi", "pid2"], "a variable of PowerShell itself is nobody's");
+        assert_eq!(short(&["xaa", "xab", "x"]), ["x", "xa", "xab"]);
+        let lines = vec!["function Get-It([string]$Carrier) {".to_owned(), " \"${Carrier}: $C\"".to_owned()];
+        assert_eq!(abbreviated(&lines, &["C"]), ["function Get-It([string]$ca) {", " \"${ca}: $C\""]);
     }
 
     #[test]

@@ -29,6 +29,8 @@
 //! end
 //! ```
 //!
+//! With `Action=put-back` the lines `w` say what was put back, and the keys are those that the run had touched.
+//!
 //! The word after the platform is `unchanged`, `changed`, or `refused`, `rolled-back` or `failed` and a reason.
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use super::observe::{observe, printed};
 use super::{After, Attempt, Batch, Event, Next, Queue, Summary, Verdict};
 use crate::aws::{AwsError, Follower, Invocation, PublishedDocument, SendRequest, Sent, Session, Status};
 use crate::catalog::Platform;
-use crate::document::{self, ApplyParameters};
+use crate::document::{self, Action, ApplyParameters};
 use crate::fleet::{InstanceId, Observation, parse_apply};
 use crate::plan::{Group, Member, Plan, Terms};
 use crate::policy::DockerRestart;
@@ -233,7 +233,7 @@ impl Driver<'_> {
             self.documents.insert(platform, published);
         }
         let ids: Vec<InstanceId> = next.batch.instances.iter().map(|member| member.id.clone()).collect();
-        let parameters = parameters(terms, &next.batch).to_map();
+        let parameters = parameters(terms, &next.batch, self.run_id).to_map();
         let comment = format!("proxyfleet run {}, policy {}", self.run_id, terms.name);
         self.session
             .send(&SendRequest {
@@ -295,13 +295,15 @@ impl Driver<'_> {
 }
 
 /// What the document of one command is sent with.
-fn parameters(terms: &Terms, batch: &Batch) -> ApplyParameters {
+fn parameters(terms: &Terms, batch: &Batch, run_id: &str) -> ApplyParameters {
     ApplyParameters {
         values: terms.values.clone(),
         components: batch.components.clone(),
         docker_restart: if batch.restarts_docker { terms.docker_restart } else { DockerRestart::Defer },
         preflight: terms.preflight,
         policy: terms.name.clone(),
+        run: run_id.to_owned(),
+        action: Action::Apply,
     }
 }
 

@@ -161,11 +161,16 @@ fn refusal(reason: &str) -> &str {
         "service-not-up" => "a service did not stay up with the new setting",
         "agent-silent" => "the ECS agent does not answer any more with the new setting",
         "verify" => "the new setting is not in use after the change",
-        "rollback-files" => "a file could not be put back",
-        "rollback-record" => "proxyfleet's own record could not be put back",
+        "rollback-files" | "put-back-files" => "a file could not be put back",
+        "rollback-record" | "put-back-record" => "proxyfleet's own record could not be put back",
         "rollback-reload" => "the service manager could not load the old setting",
         "rollback-docker" => "docker did not come up again",
         "rollback-ecs" => "ecs did not come up again",
+        "no-backup" => "a backup of this run is gone",
+        "put-back-reload" => "the service manager could not load the setting that was put back",
+        "put-back-verify" => "what the services run with could not be found out",
+        "put-back-docker" => "docker did not come up with the setting that was put back",
+        "put-back-ecs" => "ecs did not come up with the setting that was put back",
         other => other,
     }
 }

@@ -65,7 +65,7 @@ impl Steps {
     }
 
     /// Runs an apply that gets the signal at `step`; its output, and whether the step was reached.
-    fn apply_until(&mut self, step: u32, parameters: &ApplyParameters) -> (String, bool) {
+    pub(crate) fn apply_until(&mut self, step: u32, parameters: &ApplyParameters) -> (String, bool) {
         self.run_until(step, &apply_script(self.scene.platform, parameters))
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proxyfleet::catalog::{Component, Platform, ProxyValues};
-use proxyfleet::document::{self, ApplyParameters, Document, MAX_DOCUMENT_BYTES};
+use proxyfleet::document::{self, Action, ApplyParameters, Document, MAX_DOCUMENT_BYTES};
 use proxyfleet::policy::{DockerRestart, PolicyName, Preflight};
 use serde_json::Value;
 
@@ -38,6 +38,8 @@ fn parameters() -> ApplyParameters {
         docker_restart: DockerRestart::Defer,
         preflight: Preflight::Require,
         policy: PolicyName::parse("ecs-production").unwrap(),
+        run: String::new(),
+        action: Action::Apply,
     }
 }
 

@@ -25,6 +25,8 @@ mod history;
 #[cfg(feature = "sim")]
 mod observe_script;
 mod policies;
+#[cfg(feature = "sim")]
+mod put_back;
 mod readme;
 mod render;
 #[cfg(feature = "sim")]

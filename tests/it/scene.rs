@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use proxyfleet::catalog::{Component, Platform, ProxyValues, Service};
-use proxyfleet::document::{self, ApplyParameters, Document};
+use proxyfleet::document::{self, Action, ApplyParameters, Document};
 use proxyfleet::fleet::{ApplyReport, ApplyResult, Observed, REPORT_LIMIT_BYTES, parse_apply, parse_observe};
 use proxyfleet::plan::Terms;
 use proxyfleet::policy::{Count, DockerRestart, PolicyName, Preflight, Rollout};
@@ -38,6 +38,8 @@ pub(crate) fn present() -> ApplyParameters {
         docker_restart: DockerRestart::Allow,
         preflight: Preflight::Require,
         policy: PolicyName::parse("ecs-production").unwrap(),
+        run: String::new(),
+        action: Action::Apply,
     }
 }
 

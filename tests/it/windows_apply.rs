@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proxyfleet::catalog::{Component, DOCKER_PIPE, Platform, ProxyValues, Service};
-use proxyfleet::document::{self, ApplyParameters};
+use proxyfleet::document::{self, Action, ApplyParameters};
 use proxyfleet::fleet::{ApplyResult, Observed, REPORT_LIMIT_BYTES, ServiceState, Truth, parse_apply};
 use proxyfleet::fleet::{ForeignEffect, Prior, parse_observe};
 use proxyfleet::policy::{DockerRestart, PolicyName, Preflight};
@@ -63,6 +63,8 @@ pub(crate) fn present() -> ApplyParameters {
         docker_restart: DockerRestart::Allow,
         preflight: Preflight::Skip,
         policy: PolicyName::parse("ecs-production").unwrap(),
+        run: String::new(),
+        action: Action::Apply,
     }
 }
 
@@ -542,7 +544,14 @@ fn a_proxy_is_tried_before_anything_is_written() {
     agent.fall_silent();
 }
 
-/// Docker does not start with a file that is no JSON, so the script breaks the file just before it restarts docker.
+/// The apply script with a docker that stops and does not start again the first time, after some statements.
+fn with_a_docker_that_fails(parameters: &ApplyParameters, statements: &str) -> String {
+    let script = apply_script(parameters);
+    let (head, tail) = script.split_once("function Restart-Docker {\n").unwrap();
+    let fails = "Stop-Service -Name docker -Force; return $false";
+    format!("{head}function Restart-Docker {{\nif ($Run.Phase -eq 'changing') {{ {statements}; {fails} }}\n{tail}")
+}
+
 #[test]
 fn a_docker_that_does_not_come_up_gets_its_old_settings_back() {
     let Some(scene) = Scene::new() else { return };
@@ -550,11 +559,7 @@ fn a_docker_that_does_not_come_up_gets_its_old_settings_back() {
     let (before, starts) = (scene.contents(), scene.starts());
     let notes = |scene: &Scene| scene.host().read(&format!(r"{STATE}\managed")).unwrap();
     let record = notes(&scene);
-    let script = apply_script(&with_proxy("http://10.0.0.9:1"));
-    let (head, tail) = script.split_once("function Restart-Docker {\n").unwrap();
-    let broken = format!(
-        "{head}function Restart-Docker {{\n if ($Run.Phase -eq 'changing') {{ [IO.File]::AppendAllText('{DAEMON_JSON}', '}}') }}\n{tail}"
-    );
+    let broken = with_a_docker_that_fails(&with_proxy("http://10.0.0.9:1"), "[void]0");
     let report = scene.apply_text(&broken).rolled_back("restart-docker");
     assert_eq!(report.details, ["docker did not start"]);
     assert_eq!(report.restarted, [Service::Docker, Service::Ecs]);
@@ -563,7 +568,15 @@ fn a_docker_that_does_not_come_up_gets_its_old_settings_back() {
     assert_eq!(scene.starts(), [starts[0] + 1, starts[1] + 1, starts[2]], "they run again, started once");
     scene.assert_all(&BOTH, &values());
     assert!(scene.host().read(&format!(r"{STATE}\restarting")).is_err());
-    // And so does the next one, which is not broken.
+    // What somebody writes meanwhile stays, and is told.
+    let edit = format!("[IO.File]::AppendAllText('{DAEMON_JSON}', ' ')");
+    let broken = with_a_docker_that_fails(&with_proxy("http://10.0.0.9:1"), &edit);
+    let report = scene.apply_text(&broken).expect(&ApplyResult::Failed("rollback-files".to_owned()));
+    let left = format!("{DAEMON_JSON} was changed by somebody else and is left alone");
+    assert_eq!(report.details, ["docker did not start", &left, "after restart-docker"]);
+    assert!(scene.daemon_json().ends_with("}\n ") && scene.daemon_json().contains("http://10.0.0.9:1"));
+    scene.assert_all(&[Component::EcsAgent], &values());
+    // The next one, which is not broken, goes through.
     scene.apply(&with_proxy("http://10.0.0.9:1")).changed();
     scene.assert_all(&BOTH, &proxy("http://10.0.0.9:1"));
 }

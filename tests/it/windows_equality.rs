@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proxyfleet::catalog::{Component, ProxyValues, Service};
-use proxyfleet::document::{self, ApplyParameters};
+use proxyfleet::document::{self, Action, ApplyParameters};
 use proxyfleet::policy::{DockerRestart, PolicyName, Preflight};
 use proxyfleet::sim::host::{Finished, ProxyAnswer};
 use proxyfleet::sim::windows::{
-    HOME, Look, ModelHost, Proxies, RealHost, RegValue, ServerVersion, Settings, StartType, Surroundings, WindowsState,
+    DAEMON_JSON, HOME, Look, ModelHost, Proxies, RealHost, RegValue, ServerVersion, Settings, StartType, Surroundings,
+    WindowsState,
 };
 
 use crate::winhost::{FreshHost, apply_script, fresh_host, script};
@@ -131,6 +132,8 @@ fn present(proxy: &str, components: &[Component]) -> ApplyParameters {
         docker_restart: DockerRestart::Allow,
         preflight: Preflight::Skip,
         policy: PolicyName::parse("ecs-production").unwrap(),
+        run: String::new(),
+        action: Action::Apply,
     }
 }
 
@@ -279,6 +282,95 @@ fn proxies_that_do_not_answer_are_refused_on_both_bodies() {
         let text = pair.apply(&parameters, proxy);
         assert!(text.starts_with(&format!("proxyfleet/1 apply windows {result}\n")), "{text}");
     }
+}
+
+/// What puts back the run of an apply.
+fn back(of: &ApplyParameters) -> ApplyParameters {
+    ApplyParameters { action: Action::PutBack, ..of.clone() }
+}
+
+#[test]
+fn putting_back_is_the_same_on_both_bodies() {
+    let Some(pair) = Pair::new() else { return };
+    let all = [Component::EcsAgent, Component::Docker, Component::MachineEnvironment];
+    let of_run = |run: &str, parameters| ApplyParameters { run: run.to_owned(), ..parameters };
+    let ends = |parameters: &ApplyParameters, result: &str, case: &str| {
+        let text = pair.apply(parameters, case);
+        assert!(text.starts_with(&format!("proxyfleet/1 apply windows {result}\n")), "{case}\n{text}");
+        text
+    };
+    let odd = Settings { local_system: BTreeMap::new(), ..odd_settings() };
+    let old = WindowsState { docker_version: "20.10.9".to_owned(), ..WindowsState::plain() };
+    for (case, state) in [
+        ("plain", WindowsState::plain()),
+        ("configured", WindowsState::plain().with(Settings::configured(&values(PROXIES[2]), false))),
+        ("odd", WindowsState::plain().with(odd)),
+        ("old docker", old),
+        ("agent stopped", WindowsState::plain().stopped(Service::Ecs, StartType::Manual)),
+    ] {
+        pair.put(&state);
+        let before = pair.look(case);
+        let first = of_run("r-1", present(PROXIES[0], &all));
+        ends(&first, "changed", case);
+        ends(&of_run("r-1", present(PROXIES[1], &all)), "changed", case);
+        ends(&back(&of_run("r-2", first.clone())), "unchanged", case);
+        let deferred = ApplyParameters { docker_restart: DockerRestart::Defer, ..back(&first) };
+        let text = ends(&deferred, "changed", case);
+        assert!(text.contains("\np docker\n") && text.contains("\nw "), "{case}\n{text}");
+        ends(&deferred, "unchanged", case);
+        assert!(ends(&back(&first), "changed", case).contains("\nr docker\n"), "{case}");
+        assert!(ends(&back(&first), "unchanged", case).contains("\ne run r-1 was put back before\n"), "{case}");
+        let mut after = pair.look(case);
+        // With what the agent started last is still known.
+        after.files.remove(&format!(r"{HOME}\started"));
+        assert_eq!(
+            (after.registry, after.files, after.docker),
+            (before.registry, before.files, before.docker),
+            "{case}"
+        );
+        let running = |look: &BTreeMap<Service, proxyfleet::sim::windows::ServiceLook>| -> Vec<_> {
+            look.iter().map(|(service, look)| (*service, look.running, look.proxies.clone())).collect()
+        };
+        assert_eq!(running(&after.services), running(&before.services), "{case}");
+        pair.observe(case);
+    }
+
+    // Somebody else came between, and backups of others are not used.
+    pair.put(&WindowsState::plain());
+    let docker = of_run("r-3", present(PROXIES[0], &[Component::Docker]));
+    ends(&docker, "changed", "edited");
+    ends(&of_run("r-4", present(PROXIES[1], &[Component::EcsAgent])), "changed", "edited");
+    assert!(
+        ends(&back(&docker), "refused changed-meanwhile", "the record")
+            .contains(r"e C:\ProgramData\proxyfleet\managed")
+    );
+    ends(&back(&of_run("r-4", docker.clone())), "changed", "edited");
+    let edited = br#"{"debug": true}"#;
+    pair.real().write(DAEMON_JSON, edited).unwrap();
+    pair.model.change(|machine| machine.settings.daemon_json = Some(edited.to_vec()));
+    assert!(ends(&back(&docker), "refused changed-meanwhile", "the file").contains("daemon.json"));
+    ends(&back(&of_run("", docker.clone())), "refused bad-parameters", "no run");
+    ends(&of_run("a b", docker.clone()), "refused bad-parameters", "no name");
+
+    // Backups are dropped, but not those of the run at hand.
+    pair.put(&WindowsState::plain());
+    let agent = |run: &str, port: u32| of_run(run, present(&format!("p:{port}"), &[Component::MachineEnvironment]));
+    ends(&agent("r-5", 1), "changed", "dropped");
+    for port in 2..=7 {
+        ends(&agent("r-6", port), "changed", "dropped");
+    }
+    ends(&back(&agent("r-5", 1)), "refused no-backup", "dropped");
+    ends(&back(&agent("r-6", 1)), "changed", "kept");
+
+    // Docker does not start with what there was before.
+    let broken = Settings { daemon_json: Some(b"{\"debug\": true}".to_vec()), ..Settings::none() };
+    pair.put(&WindowsState::plain().with(broken));
+    ends(&docker, "changed", "broken");
+    pair.real().stop_service("docker").unwrap();
+    pair.model.change(|machine| machine.stop(Service::Docker));
+    pair.look("docker stopped");
+    // It starts by itself, and the run restarted it: it is missed.
+    assert!(ends(&back(&docker), "changed", "docker stopped").contains("\nr docker\n"));
 }
 
 /// A small random number generator (`SplitMix64`), so that a number names a case for ever.
@@ -504,12 +596,16 @@ fn random_states_of(half: u64) {
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
     for number in (0..RANDOM_CASES).map(|number| 2 * number + half) {
         let (state, parameters) = random_case(number);
+        let parameters = ApplyParameters { run: format!("r-{number}"), ..parameters };
         let case = format!("case {number}\n{state:?}");
         pair.put(&state);
         if number % 5 == 0 {
             pair.observe(&case);
         }
         let text = pair.apply(&parameters, &case);
+        if number % 3 == 0 {
+            pair.apply(&back(&parameters), &format!("{case}\nput back"));
+        }
         let first = text.lines().next().unwrap_or_default();
         *endings.entry(first.trim_start_matches("proxyfleet/1 apply windows ").to_owned()).or_default() += 1;
     }

@@ -1,4 +1,5 @@
-# Makes the proxy settings of this host equal to the parameters, proves it, and takes everything back if it cannot.
+# Makes the proxy settings of this host equal to the parameters, proves it, and takes everything back if it cannot. Or puts
+# back what an earlier apply did.
 
 #@parameters@
 
@@ -13,6 +14,8 @@ if ($Routes.Count -gt 0 -and "$env:PROXYFLEET_WAIT" -cmatch '^[0-9]{1,3}$') {
     $VerifySeconds = $LockSeconds
 }
 $Backups = "$HomeFolder\backup"
+# Runs of which a backup was dropped.
+$DroppedFile = "$Backups\dropped"
 # Names the services that an apply was restarting when it ended early. They count as services that ran.
 $RestartingFile = "$HomeFolder\restarting"
 $Introspection = 'localhost:51678'
@@ -50,13 +53,16 @@ function Stop-Apply([string]$Result) {
     exit 1
 }
 
-# Leaves in the folder of this apply what was backed up, and of all such folders the newest five.
+# Leaves in the folder of this apply what was backed up, and of all such folders the newest five and those of this run.
 function Clear-Work {
     if ($Run.Work -eq '') { return }
-    if (@($Run.Prepared | Where-Object { $_.Done }).Count -eq 0) { [IO.Directory]::Delete($Run.Work, $true) }
-    $all = @([IO.Directory]::GetDirectories($Backups))
-    [Array]::Sort($all, [StringComparer]::Ordinal)
-    for ($i = 0; $i -lt $all.Count - 5; $i++) { [IO.Directory]::Delete($all[$i], $true) }
+    # What a run restarted it may have to restart again.
+    $kept = @($Run.Prepared | Where-Object { $_.Done }).Count -gt 0 -or ($RunId -ne '' -and $Run.Restarted.Count -gt 0)
+    if (-not $kept) { [IO.Directory]::Delete($Run.Work, $true) }
+    $all = @(Get-Backups)
+    for ($i = 0; $i -lt $all.Count - 5; $i++) {
+        if (-not (Test-OfRun $all[$i] 'run')) { Remove-Backup $all[$i] }
+    }
 }
 
 # Ends before anything was changed: the reason, and a detail if there is one.
@@ -70,7 +76,8 @@ function Assert-Parameters {
     $given = $WantHttp -ne '' -and $WantHttps -ne '' -and $WantBypass -ne ''
     $good = ($WantState -ceq 'absent' -or ($WantState -ceq 'present' -and $given)) -and
         @('allow', 'defer') -ccontains $DockerRestart -and @('require', 'skip') -ccontains $Preflight
-    if (-not $good) { Stop-Refused 'bad-parameters' }
+    $good = $good -and ($Action -ceq 'apply' -or ($Action -ceq 'put-back' -and $RunId -ne ''))
+    if (-not $good -or $RunId -cnotmatch '\A[0-9A-Za-z-]{0,64}\z') { Stop-Refused 'bad-parameters' }
     $known = @(foreach ($row in $Components) { if ($row.Written) { $row.Name } })
     foreach ($name in $Requested) {
         if ($name -eq '') { Stop-Refused 'bad-parameters' 'no component' }
@@ -171,6 +178,10 @@ function Initialize-Changes {
         $Run.Prepared.Add(@{ Carrier = $carrier; New = $new; Edits = $edits; Done = $false })
         try {
             Backup-Carrier $carrier
+            $before = Get-ContentState $carrier.Read $carrier.Syntax
+            $after = Get-ContentState @{ Exists = $null -ne $new; Content = "$new"; Reason = '' } $carrier.Syntax
+            $keys = @(foreach ($edit in $edits) { $edit.Key }) -join ','
+            Add-State $row.Name $before $after $keys $carrier.Path
         } catch {
             Stop-Prepared 'not-writable' $carrier.Path
         }
@@ -230,7 +241,7 @@ function Complete-Change($Change) {
 # Puts what is about to be written into the record, beside what it says already: a crash must not make us forget.
 function Add-RecordAhead {
     if ($Run.Decision.Record.Count -eq 0) { return }
-    Write-Notes $RecordFile (@(Read-Notes $RecordFile) + $Run.Decision.Record.ToArray())
+    Write-Record (@(Read-Notes $RecordFile) + $Run.Decision.Record.ToArray())
 }
 
 # Drops from the record what no longer holds: earlier values of what was written, and everything that was taken away.
@@ -259,7 +270,15 @@ function Complete-Record {
         }
     }
     $new = @($others.ToArray()) + @(foreach ($name in $order) { $last[$name] })
-    if (-not [string]::Equals(($new -join "`n"), ($old -join "`n"))) { Write-Notes $RecordFile $new }
+    if (-not [string]::Equals(($new -join "`n"), ($old -join "`n"))) { Write-Record $new }
+}
+
+# Gives the record new lines; what could be put back is noted first.
+function Write-Record($Lines) {
+    if ($Run.Work -ne '') {
+        Add-State 'managed' (Get-NotesState @(Read-Notes $RecordFile)) (Get-NotesState $Lines) '' $RecordFile
+    }
+    Write-Notes $RecordFile $Lines
 }
 
 # Writes down which services are about to stop: a restart of docker stops the agent as well.
@@ -267,6 +286,7 @@ function Write-Restarting {
     $names = @($Run.Needed)
     if ($names -contains 'docker') { $names += @($Run.Ran | Where-Object { $names -notcontains $_ }) }
     Write-File $RestartingFile (($names -join "`n") + "`n")
+    if ($Action -eq 'apply') { Add-Note 'restarted' ($names -join "`n") }
 }
 
 # Restarts what Needed names, docker first; says no with Reason and Text.
@@ -345,15 +365,9 @@ function Undo-Apply([string]$Reason) {
     if ($Run.Text -ne '') { Add-Detail $Run.Text }
     $broken = ''
     foreach ($change in $Run.Prepared) {
-        if ($change.Done -and -not (Restore-Carrier $change)) { $broken = 'files' }
+        if ($change.Done -and -not (Restore-Change $change)) { $broken = 'files' }
     }
-    try {
-        Remove-Folders
-        $record = @(Read-Notes $RecordFile)
-        if (($record -join "`n") -cne ($Run.Record -join "`n")) { Write-Notes $RecordFile $Run.Record }
-    } catch {
-        $broken = 'record'
-    }
+    if (-not (Restore-Record)) { $broken = 'record' }
     $down = Restart-AfterUndo
     if ($down -ne '') { $broken = $down }
     try {
@@ -364,6 +378,18 @@ function Undo-Apply([string]$Reason) {
     if ($broken -eq '') { Stop-Apply "rolled-back $Reason" }
     Add-Detail "after $Reason"
     Stop-Apply "failed rollback-$broken"
+}
+
+# Gives the record the lines that it had, and takes away folders that were made. Says whether that worked.
+function Restore-Record {
+    try {
+        Remove-Folders
+        $record = @(Read-Notes $RecordFile)
+        if (($record -join "`n") -cne ($Run.Record -join "`n")) { Write-Notes $RecordFile $Run.Record }
+        return $true
+    } catch {
+        return $false
+    }
 }
 
 # Gives a carrier back what it held. Says whether that worked.
@@ -386,16 +412,19 @@ function Restart-AfterUndo {
     if ($Run.Restarted.Count -eq 0) { return '' }
     $touched = @(foreach ($change in $Run.Prepared) { if ($change.Done) { $change.Carrier.Row.Service } })
     $fresh = @()
+    $stuck = ''
     foreach ($service in $Run.Restarted) {
         # Where nothing was put back, another restart would only stop the tasks once more.
         if ($Run.Ran -cnotcontains $service) {
             try { Stop-Service -Name (Get-RealName $service) -Force -WarningAction SilentlyContinue } catch { continue }
         } elseif ($touched -contains $service -and $service -eq 'docker') {
-            [void](Restart-Docker)
+            # It may not even have stopped.
+            if (-not (Restart-Docker) -and (Get-ServiceState $service) -eq 'active') { $stuck = $service }
             $Run.Body.Add('r docker')
             if ((Test-GoesAlong 'ecs')) { $fresh = @('ecs') }
         } elseif ($touched -contains $service) {
-            if ($fresh -contains $service) { [void](Start-One $service) } else { [void](Restart-One $service) }
+            if ($fresh -contains $service) { [void](Start-One $service) }
+            elseif (-not (Restart-One $service) -and (Get-ServiceState $service) -eq 'active') { $stuck = $service }
             $Run.Body.Add("r $service")
         } else {
             [void](Start-One $service)
@@ -404,7 +433,7 @@ function Restart-AfterUndo {
     $end = [DateTime]::UtcNow.AddSeconds($VerifySeconds)
     while ($true) {
         $down = @($Run.Ran | Where-Object { (Get-ServiceState $_) -ne 'active' })
-        if ($down.Count -eq 0) { return '' }
+        if ($down.Count -eq 0) { return $stuck }
         if ([DateTime]::UtcNow -ge $end) { return $down[0] }
         Start-Sleep -Seconds $Pause
         [void](Start-One $down[0])
@@ -413,17 +442,20 @@ function Restart-AfterUndo {
 
 # Carries the decisions out.
 function Invoke-Change {
-    $stamp = [DateTime]::UtcNow.ToString('yyyyMMddTHHmmssZ')
+    # Names in the order of time, within a second as well.
+    $stamp = [DateTime]::UtcNow.ToString('yyyyMMddTHHmmss.fffffffZ')
     $Run.Work = "$Backups\$stamp-$PID"
     try {
         [void][IO.Directory]::CreateDirectory($Run.Work)
         if ($Run.Record.Count -gt 0) { Write-Notes "$($Run.Work)\managed" $Run.Record }
+        if ($RunId -ne '') { Add-Note 'run' $RunId }
     } catch {
         Stop-Refused 'not-writable' $Run.Work
     }
     Initialize-Changes
     $Run.Phase = 'changing'
     try {
+        foreach ($folder in $Run.Folders) { Add-Note 'folders' $folder }
         Add-RecordAhead
     } catch {
         Undo-Apply 'record'
@@ -451,6 +483,7 @@ function Invoke-Apply {
     Initialize-Home
     if (-not (Enter-Lock $LockSeconds)) { Stop-Refused 'busy' 'another apply is at work' }
     Clear-Leftovers
+    if ($Action -eq 'put-back') { Invoke-PutBack }
     if ($WantState -eq 'present' -and $Preflight -eq 'require') { Test-Proxies }
     $Run.Facts = Get-Facts
     $Run.Record = @(Read-Notes $RecordFile)

@@ -153,11 +153,17 @@ function Test-KeepsOurs($Decision, $Facts, $Setting, $Written, $Target) {
     if ($running.State -eq 'unproven') { return $true }
     if ($running.State -ne 'set') { return $false }
     if ($Target.State -ne 'unset' -and (Test-SameValue $Setting.Kind $Target.Value $running.Value)) { return $false }
+    if (Test-Elsewhere $Facts $Setting) { return $false }
+    Test-Ours $Setting.Kind $running $Written
+}
+
+# Whether another source than its carrier gives a process the value that it has.
+function Test-Elsewhere($Facts, $Setting) {
     foreach ($source in $Facts.Foreign) {
         if ($source.Component -ceq $Setting.Row.Name -and $source.Key -ceq $Setting.Key -and
-            (Test-SameValue $Setting.Kind $source.Value $running.Value)) { return $false }
+            (Test-SameValue $Setting.Kind $source.Value $Setting.Running.Value)) { return $true }
     }
-    Test-Ours $Setting.Kind $running $Written
+    $false
 }
 
 # Whether it is not known with what a process runs although it should be.

@@ -35,6 +35,13 @@ function Get-Facts {
     $facts
 }
 
+# The first 32 hexadecimal digits of the digest of a text.
+function Get-Digest([string]$Text) {
+    $hash = [Security.Cryptography.SHA256]::Create()
+    $bytes = $hash.ComputeHash((New-Object Text.UTF8Encoding $false).GetBytes($Text))
+    [BitConverter]::ToString($bytes).Replace('-', '').ToLowerInvariant().Substring(0, 32)
+}
+
 # The carrier that counts for a component and what it holds; $null where that depends on a version which cannot be told.
 function Select-Carrier($Row, $Docker, $States) {
     $chosen = $Row.Carriers[0]

@@ -21,13 +21,6 @@ function Hide-Userinfo([string]$Text) {
     '***' + $Text.Substring($at)
 }
 
-# The first 32 hexadecimal digits of the digest of a text.
-function Get-Digest([string]$Text) {
-    $hash = [Security.Cryptography.SHA256]::Create()
-    $bytes = $hash.ComputeHash((New-Object Text.UTF8Encoding $false).GetBytes($Text))
-    [BitConverter]::ToString($bytes).Replace('-', '').ToLowerInvariant().Substring(0, 32)
-}
-
 # The number of a value in the table of a report, which gets it if it does not have it yet.
 function Get-Number($Table, [string]$Kind, [string]$State, [string]$Value) {
     $text = Get-Shown $Value

@@ -1,4 +1,5 @@
-# Makes the proxy settings of this host equal to the parameters, proves it, and takes everything back if it cannot.
+# Makes the proxy settings of this host equal to the parameters, proves it, and takes everything back if it cannot. Or puts
+# back what an earlier apply did.
 
 #@parameters@
 
@@ -33,14 +34,15 @@ finish() {
     exit 1
 }
 
-# Leaves in the folder of this apply what was backed up, and of all such folders the newest five.
+# Leaves in the folder of this apply what was backed up, and of all such folders the newest five and those of this run.
 clean_work() {
-    [ -n "$WORK" ] || return 0
+    if [ -z "$WORK" ] || [ "$ACTION" = put-back ]; then return 0; fi
     rm -f "$WORK"/*.edits "$WORK"/*.blank
-    [ -n "$CHANGED" ] || rm -rf "$WORK"
+    # What a run restarted it may have to restart again.
+    [ -n "$CHANGED${RUN:+$RESTARTED}" ] || rm -rf "$WORK"
     set -- "$BACKUPS"/*
     while [ $# -gt 5 ]; do
-        rm -rf "$1"
+        is_of_run "$1" run || drop_backup "$1"
         shift
     done
 }
@@ -72,6 +74,11 @@ check_parameters() {
     esac
     case $DOCKER_RESTART:$PREFLIGHT in
         allow:require | allow:skip | defer:require | defer:skip) ;;
+        *) refuse bad-parameters ;;
+    esac
+    case $ACTION:$RUN in
+        put-back: | *[!:0-9A-Za-z-]* | *:*:*) refuse bad-parameters ;;
+        apply:* | put-back:*) [ ${#RUN} -le 64 ] || refuse bad-parameters ;;
         *) refuse bad-parameters ;;
     esac
     REQUESTED='' KNOWN=''
@@ -144,8 +151,10 @@ refuse_decision() {
     refuse "${1%%"$TAB"*}" "${1#*"$TAB"}"
 }
 
-# Notes that a service must start again, now or, where the policy says so, later.
+# Notes that a service must start again, now or, where the policy says so, later. What a run did not restart it does not
+# restart to put something back.
 note_restart() {
+    [ "$ACTION" = apply ] || has_word "$1" "$THEN" || return 0
     case $1:$DOCKER_RESTART in
         docker:defer) PENDING="$PENDING $1" ;;
         *) NEEDED="$NEEDED $1" ;;
@@ -159,11 +168,13 @@ note_left() {
 
 # Makes the folder of this apply, for backups and edits.
 make_work() {
-    WORK=$BACKUPS/$(date -u +%Y%m%dT%H%M%SZ)-$$
+    # Names in the order of time, within a second as well.
+    WORK=$BACKUPS/$(date -u +%Y%m%dT%H%M%SZ)-$(printf %07d $$)
     (umask 077 && mkdir -p "$WORK") 2>/dev/null || refuse not-writable "${WORK#"$ROOT"}"
     if [ -e "$RECORD" ]; then
         cp -p "$RECORD" "$WORK/managed" || refuse not-writable "${WORK#"$ROOT"}"
     fi
+    [ -z "$RUN" ] || printf '%s\n' "$RUN" 2>/dev/null >"$WORK/run" || refuse not-writable "${WORK#"$ROOT"}"
 }
 
 # Keeps a line for carrier_edit: COMPONENT LINE.
@@ -179,13 +190,17 @@ note_created() {
 # Writes the new version of one component's file beside it; the arguments are those of each_component.
 prepare_component() {
     prepare_file "$@" || refuse_prepared "$REASON" "$REASON_TEXT"
+    has_word "$1" "$PREPARED" || return 0
     # A file that we made goes when nothing of anybody is left in it.
-    if has_word "$1" "$OURS" && has_word "$1" "$PREPARED"; then
+    if has_word "$1" "$OURS"; then
         if [ ! -s "$NEW" ] || { [ "$4" = header ] && carrier_only_ours "$3" "$NEW" "$HEADER"; }; then
             rm -f "$NEW"
             REMOVED="$REMOVED $1"
         fi
     fi
+    rc_component=$1 rc_keys=''
+    for rc_verb in w x; do each_decision touch collect_key; done
+    note_state "$1" "$WORK/$1" "$NEW" "${rc_keys#,}" "$7" || refuse_prepared not-writable "${WORK#"$ROOT"}"
 }
 
 # Collects the lines for the record.
@@ -336,12 +351,24 @@ restore_component() {
     has_word "$1" "$CHANGED" || return 0
     resolve_path "$7" || RESOLVED=$7
     ro_target=$ROOT$RESOLVED
-    if [ -e "$WORK/$1" ]; then
+    if ! is_left "$1" "$ro_target"; then
+        detail "$7 was changed by somebody else and is left alone"
+        ROLLBACK=files
+    elif [ -e "$WORK/$1" ]; then
         ! same_bytes "$WORK/$1" "$ro_target" || return 0
         ro_temp=${ro_target%/*}/.${ro_target##*/}.proxyfleet.$$
         { cp -a "$WORK/$1" "$ro_temp" && flush "$ro_temp" && mv -f "$ro_temp" "$ro_target"; } 2>/dev/null || ROLLBACK=files
     else
         rm -f "$ro_target" || ROLLBACK=files
+    fi
+}
+
+# Puts the record back as it was.
+restore_record() {
+    if [ -e "$WORK/managed" ]; then
+        same_bytes "$WORK/managed" "$RECORD" || write_record <"$WORK/managed" || ROLLBACK=record
+    else
+        rm -f "$RECORD" || ROLLBACK=record
     fi
 }
 
@@ -356,11 +383,7 @@ roll_back() {
     discard_prepared
     each_component restore_component
     discard_prepared
-    if [ -e "$WORK/managed" ]; then
-        same_bytes "$WORK/managed" "$RECORD" || write_record <"$WORK/managed" || ROLLBACK=record
-    else
-        rm -f "$RECORD" || ROLLBACK=record
-    fi
+    restore_record
     reload_definitions || ROLLBACK=reload
     restart_after_rollback
     rm -f "$RESTARTING"
@@ -383,7 +406,11 @@ restart_after_rollback() {
         forget_failure "$ra_service"
         # Where nothing was put back, another restart would only stop the tasks once more.
         if has_word "$ra_service" "$TOUCHED"; then
-            restart_service "$ra_service"
+            if ! restart_service "$ra_service"; then
+                ask_service "$ra_service"
+                # It may not even have stopped.
+                [ "$STATE" != active ] || ROLLBACK=$ra_service
+            fi
             BODY=${BODY}r\ $ra_service$NL
         elif ran "$ra_service"; then
             start_service "$ra_service"
@@ -413,6 +440,7 @@ note_restarting() {
     ! has_word docker "$NEEDED" || nr_services=$RAN
     # shellcheck disable=SC2086  # Words.
     printf '%s\n' $nr_services >"$RESTARTING"
+    [ "$ACTION" = put-back ] || cat "$RESTARTING" >>"$WORK/restarted"
 }
 
 # Carries the decisions out.
@@ -422,7 +450,8 @@ change() {
     each_decision edit write_edit
     each_decision created note_created
     each_component prepare_component
-    flush_prepared
+    [ -z "$MADE_FOLDERS" ] || printf '%s' "$MADE_FOLDERS" >"$WORK/folders"
+    flush_prepared "$WORK"/*
     collect_records
     PHASE=changing
     REASON_TEXT=''
@@ -454,6 +483,7 @@ apply() {
         each_component sweep_component
         rm -f "$RECORD".new.*
     fi
+    [ "$ACTION" = apply ] || put_back
     [ "$WANT_STATE:$PREFLIGHT" != present:require ] || preflight
     gather_facts
     find_ran

@@ -7,6 +7,11 @@ WORK=$HOME_DIR/boot
 WAITING=--no-block
 FAILED=0 RECORD_LINES='' TOUCHED='' RELOAD=no DONE=''
 
+# Notes nothing: what user data does is not put back.
+note_record() {
+    :
+}
+
 # Says what was not done and why. cloud-init keeps what is said here in its log.
 complain() {
     printf 'proxyfleet: %s\n' "$1" | printable >&2

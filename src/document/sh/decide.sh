@@ -1,6 +1,7 @@
 # What an apply has to do: the facts compared with what is wanted. It only compares; carrying out is in apply.sh.
 
-# Sets DECISIONS from the facts and from what is wanted; $1 lists services that were restarted. Fails if it cannot.
+# Sets DECISIONS from the facts and from what is wanted; $1 lists services that were restarted. Fails if it cannot. With
+# WANT_STATE=back the carriers are taken for right.
 #   refuse REASON TEXT           edit COMPONENT LINE-FOR-CARRIER_EDIT
 #   touch COMPONENT w|x KEY      fresh COMPONENT KEY STATE WRITTEN PRIOR-VALUE
 #   record LINE-OF-THE-RECORD    reload
@@ -145,7 +146,26 @@ AWK_DECIDE='
         if (keeps_ours(c, k, "loaded")) reload = 1
         if (unknown(c, k) || keeps_ours(c, k, "running")) restart(service_of[c])
     }
+    # Whether a truth differs from what the carriers give now. A service that has no setting may have one from elsewhere.
+    function is_stale(c, k, t,   i) {
+        if (state[c, k, t] == "na" || is_proven(c)) return 0
+        expect(c, k)
+        if (expected_state != "unset") return !is_right(c, k, t, "set", expected)
+        for (i = 1; i <= inert[c, k]; i++) if (same(kind[c, k], inert_value[c, k, i], value[c, k, t])) return 0
+        return state[c, k, t] != "unset"
+    }
+    # What the carriers say is right: only processes may have to follow.
+    function decide_back(   i) {
+        for (i = 1; i <= wants; i++) {
+            target_state[want_component[i], want_key[i]] = state[want_component[i], want_key[i], "carrier"]
+            target[want_component[i], want_key[i]] = value[want_component[i], want_key[i], "carrier"]
+        }
+        for (i = 1; i <= wants; i++)
+            if (is_stale(want_component[i], want_key[i], "running")) restart(service_of[want_component[i]])
+        asks = wants = 0
+    }
     END {
+        if (option["state"] == "back") decide_back()
         for (i = 1; i <= asks; i++) {
             c = asked[i]
             if (c in blocked) refuse("unsupported", c " " blocked[c] " " path[c])

@@ -93,11 +93,11 @@ flush() {
     sync "$@" 2>/dev/null || sync
 }
 
-# Brings every prepared file to the disk.
+# Brings every prepared file to the disk, and the files in the arguments.
 flush_prepared() {
     fp_ifs=$IFS
     IFS=$NL
-    set -f --
+    set -f
     for fp_path in $TEMPS; do
         [ ! -e "$fp_path" ] || set -- "$@" "$fp_path"
     done

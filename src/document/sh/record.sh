@@ -41,7 +41,8 @@ add_first_record() {
 
 # Replaces the record by stdin.
 write_record() {
-    (umask 077 && cat >"$RECORD.new.$$") && flush "$RECORD.new.$$" && mv -f "$RECORD.new.$$" "$RECORD"
+    (umask 077 && cat >"$RECORD.new.$$") && flush "$RECORD.new.$$" && note_record "$RECORD.new.$$" &&
+        mv -f "$RECORD.new.$$" "$RECORD"
 }
 
 # Puts RECORD_LINES, what is about to be written, into the record, beside what it says already: a crash must not make us
@@ -78,6 +79,6 @@ record_behind() {
     if [ -n "$rb_now" ]; then
         printf '%s\n' "$rb_now" | write_record
     else
-        rm -f "$RECORD"
+        note_record '' && rm -f "$RECORD"
     fi
 }

@@ -1,14 +1,16 @@
 //! Carries an apply out on a modelled host: the Rust counterpart of `apply.ps1` and `restart.ps1`.
 //!
-//! Left out is what leaves no trace: backups, the lock, and waiting.
+//! Left out is what leaves no trace: the lock, and waiting. What backups are for is in [`super::put_back`].
 
 use std::collections::BTreeMap;
 
 use super::decide::{Decision, Verb, Wanted};
 use super::facts::{
-    Facts, Held, Recorded, is_known, note_lines, printable, read_carrier, record, record_name, service_at, start_lines,
+    Content, Facts, Held, Recorded, is_known, note_lines, printable, read_carrier, record, record_name, service_at,
+    start_lines,
 };
 use super::model::{Machine, Surroundings};
+use super::put_back::{Kept, Noted, content_state};
 use super::state::{HOME, RegValue};
 use crate::catalog::carrier::{self, Edit, Syntax};
 use crate::catalog::{Component, ComponentScope, Key, Platform, Service};
@@ -23,28 +25,30 @@ const LOOKS: usize = 3;
 
 /// An apply on its way.
 pub(super) struct Apply<'a> {
-    machine: &'a mut Machine,
+    pub(super) machine: &'a mut Machine,
     surroundings: &'a Surroundings,
-    wanted: &'a Wanted,
-    body: Vec<String>,
+    pub(super) wanted: &'a Wanted,
+    pub(super) body: Vec<String>,
     details: usize,
-    ran: Vec<Service>,
-    needed: Vec<Service>,
-    pending: Vec<Service>,
-    restarted: Vec<Service>,
-    prepared: Vec<Change>,
+    pub(super) ran: Vec<Service>,
+    pub(super) needed: Vec<Service>,
+    pub(super) pending: Vec<Service>,
+    pub(super) restarted: Vec<Service>,
+    pub(super) prepared: Vec<Change>,
+    /// What is going to be kept.
+    pub(super) work: Option<Kept>,
 }
 
 /// The new content of a carrier; `None` takes its file away.
-struct Change {
-    held: Held,
-    new: Option<String>,
-    keys: Vec<(Key, bool)>,
-    done: bool,
+pub(super) struct Change {
+    pub(super) held: Held,
+    pub(super) new: Option<String>,
+    pub(super) keys: Vec<(Key, bool)>,
+    pub(super) done: bool,
 }
 
 /// How an apply ends, in the words of the report.
-type Ending = String;
+pub(super) type Ending = String;
 
 /// Runs the apply; returns the report and the exit code.
 pub(super) fn apply(machine: &mut Machine, surroundings: &Surroundings, wanted: &Wanted) -> (String, i32) {
@@ -59,8 +63,10 @@ pub(super) fn apply(machine: &mut Machine, surroundings: &Surroundings, wanted: 
         pending: Vec::new(),
         restarted: Vec::new(),
         prepared: Vec::new(),
+        work: None,
     };
     let ending = apply.run().unwrap_or_else(|ending| ending);
+    apply.keep();
     let mut text = format!("proxyfleet/1 apply {} {ending}\n", Platform::Windows);
     for line in &apply.body {
         text += &printable(line);
@@ -76,6 +82,9 @@ impl Apply<'_> {
             return Err(self.refused("wrong-platform", &text));
         }
         self.check_parameters()?;
+        if self.goes_back() {
+            return self.put_back();
+        }
         if self.wanted.present() && self.wanted.preflight == Preflight::Require.name() {
             self.try_proxies()?;
         }
@@ -117,14 +126,14 @@ impl Apply<'_> {
         Ok(())
     }
 
-    fn detail(&mut self, text: &str) {
+    pub(super) fn detail(&mut self, text: &str) {
         self.details += 1;
         if self.details <= DETAIL_LINES {
             self.body.push(format!("e {}", text.chars().take(DETAIL_BYTES).collect::<String>()));
         }
     }
 
-    fn refused(&mut self, reason: &str, text: &str) -> Ending {
+    pub(super) fn refused(&mut self, reason: &str, text: &str) -> Ending {
         if !text.is_empty() {
             self.detail(text);
         }
@@ -176,7 +185,7 @@ impl Apply<'_> {
     }
 
     /// Notes which services ran when this apply began, and which an apply that was killed had stopped.
-    fn find_ran(&mut self, facts: &Facts) {
+    pub(super) fn find_ran(&mut self, facts: &Facts) {
         let managed: Vec<Service> = managed_services();
         self.ran = managed.iter().copied().filter(|service| facts.services.get(service) == Some(&"active")).collect();
         let path = format!(r"{HOME}\restarting");
@@ -206,11 +215,13 @@ impl Apply<'_> {
     }
 
     fn change(&mut self, facts: &Facts, decision: &Decision, old_record: &[String]) -> Result<(), Ending> {
+        let run = self.wanted.run.clone();
+        self.work = Some(Kept { run, record: old_record.to_vec(), ..Kept::default() });
         self.prepare(facts, decision)?;
         self.step()?;
         if !decision.record.is_empty() {
             let lines: Vec<String> = old_record.iter().chain(&decision.record).cloned().collect();
-            self.write_notes("managed", &lines);
+            self.write_record(&lines);
         }
         for at in 0..self.prepared.len() {
             self.step()?;
@@ -264,9 +275,19 @@ impl Apply<'_> {
             }
             let blank: String = text.split_whitespace().collect();
             let goes = decision.created.contains(&component) && (blank.is_empty() || blank == "{}");
+            let new = (!goes).then_some(text);
+            if let Some(work) = &mut self.work {
+                let after = Content { exists: new.is_some(), text: new.clone().unwrap_or_default(), reason: None };
+                work.noted.push(Noted {
+                    held: Some(held.clone()),
+                    before: content_state(&held.read, held.carrier.syntax),
+                    after: content_state(&after, held.carrier.syntax),
+                    keys: edits.iter().map(|(key, _)| *key).collect(),
+                });
+            }
             self.prepared.push(Change {
                 held: held.clone(),
-                new: (!goes).then_some(text),
+                new,
                 keys: edits.iter().map(|(key, verb)| (*key, matches!(verb, Verb::Set(_)))).collect(),
                 done: false,
             });
@@ -288,12 +309,15 @@ impl Apply<'_> {
         }
     }
 
-    fn note_restarting(&mut self) {
+    pub(super) fn note_restarting(&mut self) {
         let mut services = self.needed.clone();
         if services.contains(&Service::Docker) {
             services.extend(self.ran.iter().filter(|service| !self.needed.contains(service)));
         }
         let names: Vec<&str> = services.iter().map(|service| service.name()).collect();
+        if let Some(work) = &mut self.work {
+            work.restarted.extend(&services);
+        }
         self.machine.files.insert(format!(r"{HOME}\restarting"), (names.join("\n") + "\n").into_bytes());
     }
 
@@ -380,7 +404,7 @@ impl Apply<'_> {
     }
 
     /// Starts what was restarted once more, with the old settings. Returns a service that does not come up.
-    fn restart_after_undo(&mut self) -> Option<Service> {
+    pub(super) fn restart_after_undo(&mut self) -> Option<Service> {
         if self.restarted.is_empty() {
             return None;
         }
@@ -464,7 +488,7 @@ impl Apply<'_> {
         }
         new.extend(last.into_iter().map(|(_, _, text)| text));
         if new != old {
-            self.write_notes("managed", &new);
+            self.write_record(&new);
         }
     }
 
@@ -481,7 +505,7 @@ impl Apply<'_> {
         }
     }
 
-    fn write_notes(&mut self, name: &str, lines: &[String]) {
+    pub(super) fn write_notes(&mut self, name: &str, lines: &[String]) {
         let path = format!(r"{HOME}\{name}");
         if lines.is_empty() {
             self.machine.files.remove(&path);
@@ -525,7 +549,7 @@ fn edited(syntax: Syntax, text: &str, edits: &[(Key, &Verb)]) -> Result<String, 
 }
 
 /// Gives a carrier a new content in place of `old`.
-fn write_carrier(machine: &mut Machine, held: &Held, old: &str, new: Option<&str>) {
+pub(super) fn write_carrier(machine: &mut Machine, held: &Held, old: &str, new: Option<&str>) {
     let settings = &mut machine.settings;
     let text = new.unwrap_or_default();
     match held.carrier.syntax {

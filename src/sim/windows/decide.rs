@@ -15,6 +15,8 @@ pub(super) struct Wanted {
     pub(super) docker_restart: String,
     pub(super) preflight: String,
     pub(super) policy: String,
+    pub(super) run: String,
+    pub(super) action: String,
 }
 
 /// One edit of a carrier.
@@ -196,12 +198,27 @@ fn keeps_ours(facts: &Facts, setting: &Setting, written: &[&Recorded], target: &
         Truth::Set(value) => {
             let kind = setting.key.kind();
             let again = *target != Truth::Unset && kind.same(target.value(), value);
-            let elsewhere = facts.foreign.iter().any(|(component, key, other, _)| {
-                *component == setting.row.component && *key == setting.key && kind.same(other, value)
-            });
-            !again && !elsewhere && is_ours(setting, &setting.running, written)
+            !again && !is_from_elsewhere(facts, setting, value) && is_ours(setting, &setting.running, written)
         }
         _ => false,
+    }
+}
+
+/// Whether another source than its carrier gives a process this value.
+fn is_from_elsewhere(facts: &Facts, setting: &Setting, value: &str) -> bool {
+    facts.foreign.iter().any(|(component, key, other, _)| {
+        *component == setting.row.component && *key == setting.key && setting.key.kind().same(other, value)
+    })
+}
+
+/// Whether a process has another value than its carrier gives now.
+pub(super) fn is_stale(facts: &Facts, setting: &Setting) -> bool {
+    if setting.running == Truth::NotApplicable || is_right(setting, &setting.running, &setting.carrier) {
+        return false;
+    }
+    match (&setting.carrier, &setting.running) {
+        (Truth::Unset, Truth::Set(value)) => !is_from_elsewhere(facts, setting, value),
+        _ => true,
     }
 }
 

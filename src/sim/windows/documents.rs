@@ -14,7 +14,7 @@ use super::facts::observe;
 use super::model::{Machine, Surroundings};
 use crate::catalog::{Platform, ProxyValues};
 use crate::document::{self, Document};
-use crate::document::{DockerRestart, Preflight};
+use crate::document::{Action, DockerRestart, MAX_RUN_CHARS, Preflight};
 
 /// Runs a script if it is that of one of our documents; returns what it prints and its exit code.
 pub(super) fn run(script: &str, machine: &mut Machine, surroundings: &Surroundings) -> Option<(String, i32)> {
@@ -60,6 +60,8 @@ fn wanted(parameters: &BTreeMap<String, String>) -> Wanted {
         docker_restart: value("DockerRestart"),
         preflight: value("Preflight"),
         policy: value("Policy"),
+        run: value("Run"),
+        action: value("Action"),
     }
 }
 
@@ -78,10 +80,15 @@ impl Wanted {
     pub(super) fn is_sound(&self) -> bool {
         let words = |word: &str, known: [&str; 2]| known.contains(&word);
         let given = [&self.values.http, &self.values.https, &self.values.bypass].iter().all(|value| !value.is_empty());
+        let is_run = self.run.len() <= MAX_RUN_CHARS
+            && self.run.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         words(&self.state, ["present", "absent"])
             && (given || !self.present())
             && words(&self.docker_restart, [DockerRestart::Allow.name(), DockerRestart::Defer.name()])
             && words(&self.preflight, [Preflight::Require.name(), Preflight::Skip.name()])
+            && words(&self.action, [Action::Apply.name(), Action::PutBack.name()])
+            && is_run
+            && (self.action == Action::Apply.name() || !self.run.is_empty())
     }
 }
 

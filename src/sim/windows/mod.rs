@@ -10,6 +10,7 @@ mod documents;
 mod facts;
 mod model;
 mod proxy;
+mod put_back;
 mod real;
 mod scenario;
 mod shell;

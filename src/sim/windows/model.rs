@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::put_back::Kept;
 use super::state::{
     DAEMON_JSON, HOME, LOCAL_SYSTEM_KEY, Look, MACHINE_KEY, PROXY_VARIABLES, RegValue, RegValues, ServiceLook,
     Settings, StartType, WindowsState, service_key,
@@ -130,6 +131,10 @@ pub struct Machine {
     docker_is_broken: bool,
     /// How many steps of an apply are still carried out before the power goes; `None`: it stays.
     pub(super) steps_left: Option<u32>,
+    /// What applies kept, the oldest first.
+    pub(super) kept: Vec<Kept>,
+    /// Runs of which something is no longer kept.
+    pub(super) dropped: Vec<String>,
 }
 
 /// Proxy variables of a process, names in upper case.
@@ -167,6 +172,8 @@ impl Machine {
             docker_failures: 0,
             docker_is_broken: false,
             steps_left: None,
+            kept: Vec::new(),
+            dropped: Vec::new(),
         };
         machine.settings.environments.retain(|service, _| state.services.contains_key(service));
         for service in state.services.keys() {

@@ -590,7 +590,8 @@ add_first_record() {
  add_record "$1$TAB$4$TAB$POLICY$TAB$fr_made$TAB$5$TAB$6$TAB$fr_prior$TAB$fr_line"
 }
 write_record() {
- (umask 077 && cat >"$RECORD.new.$$") && flush "$RECORD.new.$$" && mv -f "$RECORD.new.$$" "$RECORD"
+ (umask 077 && cat >"$RECORD.new.$$") && flush "$RECORD.new.$$" && note_record "$RECORD.new.$$" &&
+  mv -f "$RECORD.new.$$" "$RECORD"
 }
 record_ahead() {
  [ -n "$RECORD_LINES" ] || return 0
@@ -622,7 +623,7 @@ record_behind() {
  if [ -n "$rb_now" ]; then
   printf '%s\n' "$rb_now" | write_record
  else
-  rm -f "$RECORD"
+  note_record '' && rm -f "$RECORD"
  fi
 }
 TEMPS='' MADE_FOLDERS='' PREPARED=''
@@ -699,7 +700,7 @@ flush() {
 flush_prepared() {
  fp_ifs=$IFS
  IFS=$NL
- set -f --
+ set -f
  for fp_path in $TEMPS; do
   [ ! -e "$fp_path" ] || set -- "$@" "$fp_path"
  done
@@ -711,6 +712,9 @@ WANT_STATE=present
 WORK=$HOME_DIR/boot
 WAITING=--no-block
 FAILED=0 RECORD_LINES='' TOUCHED='' RELOAD=no DONE=''
+note_record() {
+ :
+}
 complain() {
  printf 'proxyfleet: %s\n' "$1" | printable >&2
  FAILED=1
