@@ -83,6 +83,7 @@ fn instances() -> Vec<Instance> {
             Instance {
                 id: InstanceId::parse(&format!("i-{number:017x}")).expect("seventeen digits"),
                 tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+                zone: Some(format!("eu-central-1{}", ["a", "b", "c"][number % 3])),
                 identity: Identity::Known(Platform::ALL[number % Platform::ALL.len()]),
                 reach: if number % 50 == 0 { Reach::Offline { last_ping: Some(1_760_000_000) } } else { Reach::Online },
             }

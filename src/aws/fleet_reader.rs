@@ -67,6 +67,7 @@ fn escaped(pattern: &str) -> String {
 struct Ec2Instance {
     state: String,
     tags: BTreeMap<String, String>,
+    zone: Option<String>,
 }
 
 /// A node as SSM describes it.
@@ -120,7 +121,8 @@ impl Session {
                 let state = instance.state.and_then(|state| state.name).map(|name| name.as_str().to_owned());
                 let tags = instance.tags.unwrap_or_default().into_iter();
                 let tags = tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
-                found.insert(id, Ec2Instance { state: state.unwrap_or_default(), tags });
+                let zone = instance.placement.and_then(|placement| placement.availability_zone);
+                found.insert(id, Ec2Instance { state: state.unwrap_or_default(), tags, zone });
             }
             token = page.next_token.filter(|next| !next.is_empty());
             if token.is_none() {
@@ -255,13 +257,13 @@ fn join(
                 Some(node) => node.reach,
                 None => Reach::Unregistered,
             };
-            Instance { id, tags: instance.tags, identity, reach }
+            Instance { id, tags: instance.tags, zone: instance.zone, identity, reach }
         })
         .collect();
     // What remains of the EC2 kind was not asked for, or is terminated.
     joined.extend(nodes.into_iter().filter(|(id, _)| is_hybrid(id)).map(|(id, node)| {
         let tags = hybrid_tags.remove(&id).unwrap_or_default();
-        Instance { id, tags, identity: node.identity, reach: node.reach }
+        Instance { id, tags, zone: None, identity: node.identity, reach: node.reach }
     }));
     joined.sort_by(|left, right| left.id.cmp(&right.id));
     joined
@@ -286,7 +288,8 @@ mod tests {
     }
 
     fn ec2(state: &str) -> Ec2Instance {
-        Ec2Instance { state: state.to_owned(), tags: BTreeMap::from([("Name".to_owned(), state.to_owned())]) }
+        let tags = BTreeMap::from([("Name".to_owned(), state.to_owned())]);
+        Ec2Instance { state: state.to_owned(), tags, zone: None }
     }
 
     fn node(name: &str, version: &str, ping: PingStatus) -> SsmNode {

@@ -64,6 +64,8 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its tags; those of hybrid nodes come from SSM.
     pub tags: BTreeMap<String, String>,
+    /// The availability zone it is in, where EC2 knows it.
+    pub zone: Option<String>,
     /// What it runs, by SSM's word.
     pub identity: Identity,
     /// Whether a command can reach it.

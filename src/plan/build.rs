@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::catalog::Platform;
+use crate::catalog::{Platform, Service};
 use crate::fleet::{Identity, Instance, InstanceId, Observation, Observed, Reach, Scope};
+use crate::plan::waves::{self, Candidate, CandidateKind, Place};
 use crate::plan::{
     Assessment, Finding, Group, LeftOut, Member, Note, Pending, Plan, Reason, Resolution, Terms, Work, assess,
 };
@@ -38,7 +39,7 @@ pub fn build(
         let assessment = assessed
             .entry((policy, observed.fingerprint.as_str()))
             .or_insert_with(|| Arc::new(assess(&policies[policy], observed)));
-        draft.add(policy, instance, observed, &Arc::clone(assessment));
+        draft.add((policy, &policies[policy]), instance, observed, &Arc::clone(assessment));
     }
     draft.finish(scope, policies)
 }
@@ -85,6 +86,9 @@ fn usable<'a>(instance: &Instance, observation: &'a Observation) -> Result<&'a A
 #[derive(Default)]
 struct Draft<'a> {
     groups: HashMap<(usize, Platform, &'a str), Vec<Member>>,
+    /// How many instances that can be worked on each place has, by policy.
+    sizes: HashMap<usize, HashMap<Place, usize>>,
+    candidates: HashMap<usize, Vec<Candidate>>,
     works: HashMap<(usize, &'a str), Arc<Assessment>>,
     in_sync: Vec<usize>,
     pending: Vec<Pending>,
@@ -99,7 +103,18 @@ impl<'a> Draft<'a> {
         self.left_out.push(LeftOut { policy, id: instance.id.clone(), name, reason });
     }
 
-    fn add(&mut self, policy: usize, instance: &Instance, observed: &'a Observed, assessment: &Arc<Assessment>) {
+    fn add(
+        &mut self,
+        (policy, terms): (usize, &Terms),
+        instance: &Instance,
+        observed: &'a Observed,
+        assessment: &Arc<Assessment>,
+    ) {
+        let places = waves::places(instance, &terms.rollout);
+        let sizes = self.sizes.entry(policy).or_default();
+        for place in &places {
+            *sizes.entry(place.clone()).or_default() += 1;
+        }
         for reason in &assessment.obstacles {
             self.leave_out(policy, instance, reason.clone());
         }
@@ -109,7 +124,12 @@ impl<'a> Draft<'a> {
         let name = || instance.name().map(str::to_owned);
         if !assessment.work.components.is_empty() {
             let fingerprint = observed.fingerprint.clone();
-            let member = Member { id: instance.id.clone(), name: name(), fingerprint };
+            // The wave follows when everybody is known.
+            let member = Member { id: instance.id.clone(), name: name(), fingerprint, wave: 0 };
+            let restarts_docker = assessment.work.restarts.contains(&Service::Docker);
+            let kind = CandidateKind { platform: observed.platform, restarts_docker, places };
+            let candidate = Candidate { id: instance.id.clone(), kind };
+            self.candidates.entry(policy).or_default().push(candidate);
             self.groups.entry((policy, observed.platform, &observed.fingerprint)).or_default().push(member);
             self.works.entry((policy, &observed.fingerprint)).or_insert_with(|| Arc::clone(assessment));
         } else if !assessment.pending.is_empty() {
@@ -120,7 +140,21 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn finish(self, scope: Scope, policies: Vec<Terms>) -> Plan {
+    fn assign_waves(&mut self, policies: &[Terms]) {
+        let mut of_policy: HashMap<usize, HashMap<InstanceId, usize>> = HashMap::new();
+        for (policy, candidates) in std::mem::take(&mut self.candidates) {
+            let waves = waves::assign(&policies[policy].rollout, &self.sizes[&policy], candidates);
+            of_policy.insert(policy, waves);
+        }
+        for ((policy, ..), members) in &mut self.groups {
+            for member in members {
+                member.wave = of_policy[policy][&member.id];
+            }
+        }
+    }
+
+    fn finish(mut self, scope: Scope, policies: Vec<Terms>) -> Plan {
+        self.assign_waves(&policies);
         // Reports that differ in what does not matter here lead to the same work: those instances form one group.
         let mut merged: HashMap<(usize, Platform, Arc<Work>), Vec<Member>> = HashMap::new();
         for ((policy, platform, fingerprint), members) in self.groups {

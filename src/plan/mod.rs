@@ -9,11 +9,13 @@ mod assess;
 mod build;
 mod resolve;
 pub mod saved;
+mod waves;
 
 pub use assess::{Assessment, assess};
 pub use build::build;
 pub use resolve::{Conflict, Resolution, resolve};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::{Component, Dialect, Key, Platform, ProxyValues, Service};
@@ -45,6 +47,38 @@ impl Plan {
     /// How many instances would be changed.
     pub fn changed_instances(&self) -> usize {
         self.groups.iter().map(|group| group.instances.len()).sum()
+    }
+
+    /// Keeps only these instances. The waves stay in their order, and the first has one instance of each platform again.
+    pub fn keep(&mut self, kept: impl Fn(&Member) -> bool) {
+        let before = self.changed_instances();
+        for group in &mut self.groups {
+            group.instances.retain(&kept);
+        }
+        self.groups.retain(|group| !group.instances.is_empty());
+        if self.changed_instances() == before {
+            return;
+        }
+        for policy in 0..self.policies.len() {
+            let mut first: BTreeMap<Platform, (usize, InstanceId)> = BTreeMap::new();
+            for group in self.groups.iter().filter(|group| group.policy == policy) {
+                let members = group.instances.iter().map(|member| (member.wave, member.id.clone()));
+                if let Some(place) = members.chain(first.get(&group.platform).cloned()).min() {
+                    first.insert(group.platform, place);
+                }
+            }
+            for group in self.groups.iter_mut().filter(|group| group.policy == policy) {
+                let ahead = first.get(&group.platform).map(|(_, id)| id.clone());
+                for member in &mut group.instances {
+                    member.wave = if ahead.as_ref() == Some(&member.id) { 0 } else { member.wave + 1 };
+                }
+            }
+        }
+    }
+
+    /// The groups of one policy.
+    pub fn groups_of(&self, policy: usize) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(move |group| group.policy == policy)
     }
 }
 
@@ -87,6 +121,8 @@ pub struct Member {
     pub name: Option<String>,
     /// Fingerprint of the report that the plan is based on.
     pub fingerprint: String,
+    /// The wave of its policy's rollout in which it is changed, from 0.
+    pub wave: usize,
 }
 
 /// What would be done on an instance.

@@ -4,10 +4,12 @@
 
 mod rollout;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::catalog::{Component, Dialect, Key, Platform, ProxyValues, Service};
 use crate::fleet::{InstanceId, InvalidInstanceId, Scope, Seen, Truth};
@@ -134,6 +136,7 @@ struct MemberRecord {
     id: String,
     name: Option<String>,
     fingerprint: String,
+    wave: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -237,6 +240,15 @@ impl SavedPlan {
         }
     }
 
+    /// What identifies the plan in comments and journals: the first 12 digits of the SHA-256 of its JSON.
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_vec(self).expect("invariant: a plan has only string keys");
+        Sha256::digest(text).iter().take(6).fold(String::with_capacity(12), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
     /// Reads a saved plan.
     pub fn parse(text: &str) -> Result<Plan, SavedPlanError> {
         // The format is looked at first, so that another version is told by its name and not by its first strange key.
@@ -282,8 +294,25 @@ impl SavedPlan {
             plan.notes.push(Note { policy: policy(&record.policy)?, finding: finding(record.finding)?, instances });
         }
         plan.policies = policies;
+        check_members(&plan)?;
         Ok(plan)
     }
+}
+
+/// Nobody is in two places of a plan, and no wave is further than there are instances.
+fn check_members(plan: &Plan) -> Result<(), SavedPlanError> {
+    let total = plan.changed_instances();
+    let mut seen = HashSet::with_capacity(total);
+    for member in plan.groups.iter().flat_map(|group| &group.instances) {
+        if !seen.insert(&member.id) {
+            return Err(unexpected(member.id.as_str(), "an instance once"));
+        }
+        // Whoever was kept of a thinned plan may have moved one wave back.
+        if member.wave > total {
+            return Err(unexpected(&member.wave.to_string(), "a wave that somebody leads up to"));
+        }
+    }
+    Ok(())
 }
 
 fn unexpected(text: &str, expected: &'static str) -> SavedPlanError {
@@ -370,6 +399,7 @@ fn group_record(policy: String, group: &Group) -> GroupRecord {
                 id: member.id.to_string(),
                 name: member.name.clone(),
                 fingerprint: member.fingerprint.clone(),
+                wave: member.wave,
             })
             .collect(),
     }
@@ -377,7 +407,8 @@ fn group_record(policy: String, group: &Group) -> GroupRecord {
 
 fn group(policy: usize, record: GroupRecord) -> Result<Group, SavedPlanError> {
     let instances = record.instances.into_iter().map(|member| {
-        Ok(Member { id: InstanceId::parse(&member.id)?, name: member.name, fingerprint: member.fingerprint })
+        let MemberRecord { id, name, fingerprint, wave } = member;
+        Ok(Member { id: InstanceId::parse(&id)?, name, fingerprint, wave })
     });
     let platform = Platform::from_name(&record.platform).ok_or_else(|| unexpected(&record.platform, "a platform"))?;
     Ok(Group {

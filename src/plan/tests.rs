@@ -394,7 +394,7 @@ fn set(documents: &[String]) -> PolicySet {
 
 fn instance(number: usize, identity: Identity, reach: Reach, tags: &[(&str, &str)]) -> Instance {
     let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Instance { id: InstanceId::parse(&format!("i-{number:017}")).expect("id"), tags, identity, reach }
+    Instance { id: InstanceId::parse(&format!("i-{number:017}")).expect("id"), tags, zone: None, identity, reach }
 }
 
 const AL2: Identity = Identity::Known(Platform::AmazonLinux2);
@@ -506,4 +506,38 @@ fn every_setting_of_the_catalogue_gets_its_value_from_the_policy() {
             }
         }
     }
+}
+
+#[test]
+fn a_part_of_a_plan_begins_with_one_of_each_platform() {
+    let member = |number: usize, wave| Member {
+        id: InstanceId::parse(&format!("i-{number:017}")).expect("id"),
+        name: None,
+        fingerprint: String::new(),
+        wave,
+    };
+    let group = |platform, instances| Group { policy: 0, platform, work: Arc::new(Work::default()), instances };
+    let mut plan = Plan {
+        scope: Scope { account: String::new(), region: String::new() },
+        policies: vec![terms(&[Component::Docker], DockerRestart::Defer)],
+        groups: vec![
+            group(Platform::AmazonLinux2, (1..=4).map(|number| member(number, number - 1)).collect()),
+            group(Platform::Windows, (5..=7).map(|number| member(number, number - 5)).collect()),
+        ],
+        in_sync: vec![0],
+        pending: Vec::new(),
+        left_out: Vec::new(),
+        notes: Vec::new(),
+        untargeted: 0,
+    };
+    let waves = |plan: &Plan| -> Vec<usize> {
+        plan.groups.iter().flat_map(|group| &group.instances).map(|member| member.wave).collect()
+    };
+    plan.keep(|_| true);
+    assert_eq!(waves(&plan), [0, 1, 2, 3, 0, 1, 2], "the whole plan stays as it was shown");
+    plan.keep(|member| member.wave > 0);
+    assert_eq!(waves(&plan), [0, 3, 4, 0, 3]);
+    plan.keep(|member| member.id == InstanceId::parse("i-00000000000000004").expect("id"));
+    assert_eq!(waves(&plan), [0]);
+    assert_eq!(plan.groups.len(), 1);
 }
