@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_ssm::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_ssm::types::{
-    Command, CommandFilter, CommandFilterKey, CommandInvocation, CommandPlugin, DocumentHashType,
+    Alarm, AlarmConfiguration, Command, CommandFilter, CommandFilterKey, CommandInvocation, CommandPlugin,
+    DocumentHashType,
 };
 
 use super::error::{AwsError, Class};
@@ -52,6 +53,8 @@ pub struct SendRequest<'a> {
     pub max_errors: u32,
     /// How long an instance may take to fetch the command, 30 seconds at least.
     pub delivery_timeout_seconds: u32,
+    /// A CloudWatch alarm in the same account and region that stops the command while it is in alarm (aws-ssm-facts 2.5).
+    pub alarm: Option<&'a str>,
 }
 
 /// A command that is on its way.
@@ -249,6 +252,7 @@ impl Session {
         let document = request.document;
         let about = format!("{} version {} to {} instances", document.name, document.version, ids.len());
         let timeout = i32::try_from(request.delivery_timeout_seconds).unwrap_or(i32::MAX);
+        let alarm = request.alarm.map(alarm_configuration).transpose()?;
         let mut attempt = 1;
         loop {
             let answer = self
@@ -266,6 +270,7 @@ impl Session {
                         .max_concurrency(request.max_concurrency.to_string())
                         .max_errors(request.max_errors.to_string())
                         .timeout_seconds(timeout)
+                        .set_alarm_configuration(alarm.clone())
                         .send()
                 })
                 .await;
@@ -456,6 +461,12 @@ fn checked(request: &SendRequest<'_>) -> Result<Vec<InstanceId>, AwsError> {
     Ok(ids.into_iter().cloned().collect())
 }
 
+fn alarm_configuration(name: &str) -> Result<AlarmConfiguration, AwsError> {
+    let limit = |problem: String| AwsError::Limit { operation: Operation::SendCommand, problem };
+    let alarm = Alarm::builder().name(name).build().map_err(|error| limit(error.to_string()))?;
+    AlarmConfiguration::builder().alarms(alarm).build().map_err(|error| limit(error.to_string()))
+}
+
 fn accepted(
     request: &SendRequest<'_>,
     command: Command,
@@ -570,6 +581,7 @@ mod tests {
             max_concurrency: 1,
             max_errors: 0,
             delivery_timeout_seconds: 30,
+            alarm: None,
         };
         assert_eq!(checked(&good).expect("fits").len(), 50);
         let twice = [many[0].clone(), many[0].clone()];

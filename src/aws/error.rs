@@ -118,6 +118,11 @@ pub enum Class {
 }
 
 impl AwsError {
+    /// Whether the service may have done what was asked all the same: no answer came, or one that does not say.
+    pub fn may_have_arrived(&self) -> bool {
+        matches!(self, Self::Incomplete { .. }) || self.class() == Some(Class::Transient)
+    }
+
     /// What to do next, in one sentence.
     pub fn remedy(&self) -> String {
         match self {

@@ -17,6 +17,7 @@ pub mod limiter;
 mod operation;
 mod publisher;
 mod session;
+mod under_way;
 
 pub use commands::{Invocation, Invocations, Rejection, SendRequest, Sent, Status, StepOutput};
 pub use error::{AwsError, CallError, Class, EndpointProblem};
@@ -27,3 +28,4 @@ pub use limiter::{CallCount, Pace};
 pub use operation::Operation;
 pub use publisher::PublishedDocument;
 pub use session::{Session, SessionOptions};
+pub use under_way::UnderWay;

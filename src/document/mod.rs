@@ -36,6 +36,9 @@ pub use crate::policy::{DockerRestart, Preflight};
 /// The largest document that SSM accepts, its parameters included, in bytes (aws-ssm-facts 1).
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
+/// How the names of the documents begin that change instances.
+pub const APPLY_PREFIX: &str = "ProxyFleet-Apply-";
+
 /// The name of the document that observes every platform.
 pub const OBSERVE_DOCUMENT: &str = "ProxyFleet-Observe";
 
@@ -112,7 +115,7 @@ pub fn apply(platform: Platform) -> Document {
         "parameters": apply_parameters(platform),
         "mainSteps": [step],
     });
-    Document::new(format!("ProxyFleet-Apply-{}", table.document_suffix), Some(platform), &body)
+    Document::new(format!("{APPLY_PREFIX}{}", table.document_suffix), Some(platform), &body)
 }
 
 /// Every document, the observing one first.

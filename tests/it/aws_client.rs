@@ -75,6 +75,7 @@ async fn send_to(session: &Session, document: &PublishedDocument, instances: &[I
         max_concurrency: 50,
         max_errors: 50,
         delivery_timeout_seconds: 60,
+        alarm: None,
     };
     session.send(&request).await
 }
