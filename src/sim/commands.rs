@@ -1,6 +1,7 @@
 //! The life of a command: resolve targets, hand out invocations under `MaxConcurrency` and `MaxErrors`, collect what the
 //! agents answer, give up at the deadline (aws-ssm-facts 2.5 and 3).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(crate) struct Submission {
     pub(crate) max_errors: String,
     /// `TimeoutSeconds`
     pub(crate) timeout_seconds: u64,
+    /// The name of the alarm that stops it.
+    pub(crate) alarm: Option<String>,
 }
 
 impl Submission {
@@ -390,13 +393,16 @@ pub(crate) struct CommandBook {
     random: Random,
     consistency: Duration,
     clock: u32,
+    /// The alarms that are in alarm.
+    raised: BTreeSet<String>,
 }
 
 impl CommandBook {
     /// An empty book; `consistency` is how long new invocations are not seen, and time that nobody works in passes `clock`
     /// times faster.
     pub(crate) fn new(seed: u64, consistency: Duration, clock: u32) -> Self {
-        Self { commands: Vec::new(), random: Random::new(seed ^ 0x00c0_ffee), consistency, clock: clock.max(1) }
+        let random = Random::new(seed ^ 0x00c0_ffee);
+        Self { commands: Vec::new(), random, consistency, clock: clock.max(1), raised: BTreeSet::new() }
     }
 
     /// The commands, the newest first.
@@ -430,7 +436,24 @@ impl CommandBook {
             resolved,
             cancelled: false,
         });
+        self.heed_alarms();
         self.commands.last().expect("invariant: it was just pushed")
+    }
+
+    /// Puts an alarm into alarm: commands that name it are stopped, also those that come later. Which status the service gives
+    /// them is UNCONFIRMED; here they are cancelled.
+    pub(crate) fn raise_alarm(&mut self, name: &str) {
+        self.raised.insert(name.to_owned());
+        self.heed_alarms();
+    }
+
+    fn heed_alarms(&mut self) {
+        let stopped =
+            |command: &&Command| command.submission.alarm.as_ref().is_some_and(|name| self.raised.contains(name));
+        let ids: Vec<String> = self.commands.iter().filter(stopped).map(|command| command.id.clone()).collect();
+        for id in ids {
+            self.cancel(&id, &[]);
+        }
     }
 
     /// Does what is due and returns what others have to do, and when to come again.
@@ -584,6 +607,7 @@ mod tests {
             max_concurrency: max_concurrency.to_owned(),
             max_errors: max_errors.to_owned(),
             timeout_seconds: 30,
+            alarm: None,
         }
     }
 

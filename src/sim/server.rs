@@ -463,6 +463,12 @@ impl Sim {
         Some(starts.saturating_sub(boots))
     }
 
+    /// Puts a CloudWatch alarm into alarm for good: commands that name it are stopped.
+    pub fn raise_alarm(&self, name: &str) {
+        self.shared.world().commands.raise_alarm(name);
+        self.shared.wake();
+    }
+
     /// Throttles the next `count` calls of an operation.
     pub fn throttle(&self, operation: &str, count: u32) {
         self.shared.world().throttles.insert(operation.to_owned(), count);

@@ -33,6 +33,19 @@ struct SendRequest {
     timeout_seconds: Option<i64>,
     max_concurrency: Option<String>,
     max_errors: Option<String>,
+    alarm_configuration: Option<AlarmConfiguration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct AlarmConfiguration {
+    alarms: Vec<Alarm>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Alarm {
+    name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,6 +87,12 @@ impl SendRequest {
                     "^([1-9][0-9]*|[1-9][0-9]%|[1-9]%|100%)$"
                 };
                 checks.pattern(member, value, pattern, is_amount(value, zero)).text(member, Some(value), 1, 7);
+            }
+        }
+        if let Some(configuration) = &self.alarm_configuration {
+            checks.length("alarmConfiguration.alarms", "[...]", configuration.alarms.len(), 1, 1);
+            for alarm in &configuration.alarms {
+                checks.text("alarmConfiguration.alarms.1.member.name", Some(&alarm.name), 1, 255);
             }
         }
         checks.finish()?;
@@ -134,6 +153,10 @@ pub(crate) fn send(world: &mut World, body: &str, now: Time) -> Result<Value, Ap
         max_concurrency: request.max_concurrency.unwrap_or_else(|| "50".to_owned()),
         max_errors: request.max_errors.unwrap_or_else(|| "0".to_owned()),
         timeout_seconds: request.timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(3600),
+        alarm: request
+            .alarm_configuration
+            .and_then(|configuration| configuration.alarms.into_iter().next())
+            .map(|alarm| alarm.name),
     };
     Ok(json!({"Command": show(world.commands.submit(submission, now))}))
 }
@@ -194,7 +217,7 @@ fn show(command: &Command) -> Value {
     let (counts, submission) = (command.counts(), &command.submission);
     let targets: Vec<Value> =
         submission.targets.iter().map(|target| json!({"Key": target.key, "Values": target.values})).collect();
-    json!({
+    let mut shown = json!({
         "CommandId": command.id,
         "DocumentName": submission.document,
         "DocumentVersion": submission.version,
@@ -218,7 +241,11 @@ fn show(command: &Command) -> Value {
         "ServiceRole": "",
         "CloudWatchOutputConfig": {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": false},
         "TimeoutSeconds": submission.timeout_seconds,
-    })
+    });
+    if let Some(alarm) = &submission.alarm {
+        shown["AlarmConfiguration"] = json!({"Alarms": [{"Name": alarm}], "IgnorePollAlarmFailure": false});
+    }
+    shown
 }
 
 #[derive(Debug, Default, Deserialize)]
