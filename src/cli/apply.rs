@@ -1,5 +1,6 @@
 //! `apply`: plan, ask, roll out, observe again.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
@@ -7,36 +8,63 @@ use tokio::sync::watch;
 
 use super::args::{Apply, Format, Global};
 use super::error::CliError;
+use super::telling::Telling;
 use super::{Exit, calls, gather, policies};
 use crate::aws::Session;
-use crate::fleet::Observation;
+use crate::fleet::{InstanceId, Observation};
+use crate::journal::{FORMAT, Opening, Store, to_retry};
 use crate::plan::Plan;
 use crate::plan::saved::SavedPlan;
-use crate::policy::PolicySet;
-use crate::report::{Progress, Screen, plan_text, question_text, scope_text, summary_json, summary_text};
-use crate::rollout::{After, Attempt, Stop, Summary, Verdict, observe, run as roll_out};
+use crate::policy::{PolicyName, PolicySet};
+use crate::report::{Screen, plan_text, question_text, scope_text, summary_json, summary_text};
+use crate::rollout::{Adopted, Attempt, Fate, Run, Stop, Summary, adopt, observe, run as roll_out};
 
 pub(super) async fn run(options: &Apply, global: &Global, screen: Screen) -> Result<Exit, CliError> {
     let json = global.format == Format::Json;
-    let mut progress = Progress::new(screen, json);
+    let mut telling = Telling::new(screen, json);
     let run_id = gather::run_id();
+    let store = Store::find(options.state.state_dir.as_deref(), &|name| std::env::var_os(name));
+    let (store, retry) = match &options.retry_failed {
+        Some(name) => {
+            let store = store?;
+            let instances = retried(&store, name)?;
+            (Ok(store), Some(instances))
+        }
+        None => (store, None),
+    };
     let source = source(options, json, screen)?;
     let connected = gather::connect(&options.connection).await?;
     let session = &connected.session;
     screen.say(&scope_text(session.scope()));
-    let (plan, refused) = match source {
-        Source::Saved(path) => still_true(session, saved_plan(&path, session)?, &run_id, &mut progress).await?,
-        Source::Policies(set) => (gather::plan(session, &set, &run_id, &mut progress).await?, Vec::new()),
+    let (plan, refused, adopted) = match source {
+        Source::Saved(path) => {
+            let plan = saved_plan(&path, session)?;
+            let names: Vec<PolicyName> = plan.policies.iter().map(|terms| terms.name.clone()).collect();
+            let adopted = adopt(session, &names, &mut |event| telling.tell(&event)).await?;
+            let (plan, refused) = still_true(session, plan, &run_id, &mut telling).await?;
+            (plan, refused, adopted)
+        }
+        Source::Policies(set) => {
+            let names: Vec<PolicyName> = set.policies.iter().map(|policy| policy.name.clone()).collect();
+            let adopted = adopt(session, &names, &mut |event| telling.tell(&event)).await?;
+            let plan = gather::plan(session, &set, &run_id, &mut telling).await?;
+            (plan, Vec::new(), adopted)
+        }
     };
+    let plan = retry.iter().fold(plan, only);
     if !json {
         screen.result(&plan_text(&plan, screen.width));
     }
-    if !plan.groups.is_empty() && !options.yes && !confirmed(&plan, screen)? {
-        screen.say("Nothing was changed.");
-        return Ok(Exit::NotConverged);
+    if !plan.groups.is_empty() {
+        if !options.yes && !confirmed(&plan, screen)? {
+            screen.say("Nothing was changed.");
+            return Ok(Exit::NotConverged);
+        }
+        telling.keep_journal(store, || opening(&plan, &run_id));
     }
-    let mut summary = carry_out(session, &plan, &run_id, screen, &mut progress).await;
+    let mut summary = carry_out(session, &plan, &run_id, adopted, screen, &mut telling).await;
     summary.attempts.extend(refused);
+    telling.close(&summary);
     if json {
         screen.result(&format!("{:#}", summary_json(&summary)));
     } else if !summary.attempts.is_empty() {
@@ -46,6 +74,41 @@ pub(super) async fn run(options: &Apply, global: &Global, screen: Screen) -> Res
         calls::say(session, screen);
     }
     Ok(exit(&summary, options.require_all))
+}
+
+/// How the journal of a run begins, and the plan that belongs to it.
+fn opening(plan: &Plan, run_id: &str) -> (Opening, serde_json::Value) {
+    let saved = SavedPlan::of(plan);
+    let active = (0..plan.policies.len()).filter(|policy| plan.groups_of(*policy).next().is_some());
+    let opening = Opening {
+        format: FORMAT.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        run: run_id.to_owned(),
+        account: plan.scope.account.clone(),
+        region: plan.scope.region.clone(),
+        plan_digest: saved.digest(),
+        policies: active.map(|policy| plan.policies[policy].name.to_string()).collect(),
+        instances: plan.changed_instances(),
+    };
+    let value = serde_json::to_value(&saved).expect("invariant: a plan has only string keys");
+    (opening, value)
+}
+
+/// Whom a run of the past did not bring to where its plan wanted them.
+fn retried(store: &Store, name: &str) -> Result<BTreeSet<InstanceId>, CliError> {
+    let journal = store.open(name)?;
+    let instances = to_retry(&journal);
+    if instances.is_empty() {
+        return Err(CliError::NothingToRetry { run: journal.opening().run.clone() });
+    }
+    Ok(instances)
+}
+
+/// The plan for these instances alone.
+fn only(mut plan: Plan, instances: &BTreeSet<InstanceId>) -> Plan {
+    plan.keep(|member| instances.contains(&member.id));
+    plan.left_out.retain(|left_out| instances.contains(&left_out.id));
+    plan
 }
 
 /// What is to be applied.
@@ -68,11 +131,14 @@ pub(super) async fn carry_out(
     session: &Session,
     plan: &Plan,
     run_id: &str,
+    adopted: Adopted,
     screen: Screen,
-    progress: &mut Progress,
+    telling: &mut Telling,
 ) -> Summary {
-    let summary = roll_out(session, plan, run_id, on_interrupt(screen), &mut |event| progress.show(&event)).await;
-    progress.finish();
+    let plan_digest = SavedPlan::of(plan).digest();
+    let run = Run { session, id: run_id, plan_digest: &plan_digest, adopted, stop: on_interrupt(screen) };
+    let summary = roll_out(run, plan, &mut |event| telling.tell(&event)).await;
+    telling.finish();
     summary
 }
 
@@ -98,31 +164,30 @@ async fn still_true(
     session: &Session,
     mut plan: Plan,
     run_id: &str,
-    progress: &mut Progress,
+    telling: &mut Telling,
 ) -> Result<(Plan, Vec<Attempt>), CliError> {
     let ids: Vec<_> = plan.groups.iter().flat_map(|group| &group.instances).map(|member| member.id.clone()).collect();
-    let observations = observe(session, &ids, run_id, &mut |event| progress.show(&event)).await?;
+    let observations = observe(session, &ids, run_id, &mut |event| telling.tell(&event)).await?;
     let mut refused = Vec::new();
-    for group in &mut plan.groups {
-        let policy = group.policy;
-        group.instances.retain(|member| {
+    for group in &plan.groups {
+        for member in &group.instances {
             let reason = match observations.get(&member.id) {
-                Some(Observation::Seen(observed)) if observed.fingerprint == member.fingerprint => return true,
+                Some(Observation::Seen(observed)) if observed.fingerprint == member.fingerprint => continue,
                 Some(Observation::Seen(_)) => "it is no longer what the plan saw; plan again".to_owned(),
                 Some(Observation::Unanswered(why)) => format!("it does not report any more: {why}"),
                 Some(Observation::NotAsked) | None => "it was not observed".to_owned(),
             };
             refused.push(Attempt {
-                policy,
+                policy: group.policy,
                 id: member.id.clone(),
                 name: member.name.clone(),
-                verdict: Verdict::NotStarted(reason),
-                after: After::NotAsked,
+                wave: member.wave,
+                fate: Fate::NotStarted(reason),
             });
-            false
-        });
+        }
     }
-    plan.groups.retain(|group| !group.instances.is_empty());
+    let gone: BTreeSet<InstanceId> = refused.iter().map(|attempt| attempt.id.clone()).collect();
+    plan.keep(|member| !gone.contains(&member.id));
     Ok((plan, refused))
 }
 

@@ -239,12 +239,17 @@ pub(super) struct Apply {
     /// Carry out a saved plan. Instances that are no longer what it saw are refused.
     #[arg(long, value_name = "FILE")]
     pub(super) plan: Option<PathBuf>,
+    /// Change only whom an earlier run did not bring to where its plan wanted them: its id, the beginning of it, or `last`.
+    #[arg(long, value_name = "RUN", conflicts_with = "plan")]
+    pub(super) retry_failed: Option<String>,
     /// Do not ask.
     #[arg(short, long)]
     pub(super) yes: bool,
     /// End with 3 as well when an instance that a policy is for was left out.
     #[arg(long)]
     pub(super) require_all: bool,
+    #[command(flatten)]
+    pub(super) state: State,
 }
 
 #[cfg(feature = "aws")]

@@ -2,13 +2,15 @@
 
 use super::args::{Demo, Format, Global};
 use super::error::CliError;
+use super::telling::Telling;
 use super::{Exit, apply, gather, sim};
 use crate::aws::{Session, SessionOptions};
 use crate::catalog::{Component, Key};
 use crate::fleet::InstanceId;
 use crate::plan::Plan;
 use crate::policy::{PolicySet, SourceFile, load};
-use crate::report::{Progress, Screen, chapter_text, plan_text, scope_text, summary_text, validated_text};
+use crate::report::{Screen, chapter_text, plan_text, scope_text, summary_text, validated_text};
+use crate::rollout::Adopted;
 use crate::sim::{Sim, SimOptions};
 
 /// The example policies of the repository.
@@ -73,15 +75,17 @@ impl Story {
     }
 
     async fn plan(&self, set: &PolicySet) -> Result<Plan, CliError> {
-        let mut progress = Progress::new(self.screen, false);
-        let plan = gather::plan(&self.session, set, &gather::run_id(), &mut progress).await?;
+        let mut telling = Telling::new(self.screen, false);
+        let plan = gather::plan(&self.session, set, &gather::run_id(), &mut telling).await?;
         self.screen.result(&plan_text(&plan, self.screen.width));
         Ok(plan)
     }
 
     async fn apply(&self, plan: &Plan) -> Result<(), CliError> {
-        let mut progress = Progress::new(self.screen, false);
-        let summary = apply::carry_out(&self.session, plan, &gather::run_id(), self.screen, &mut progress).await;
+        let mut telling = Telling::new(self.screen, false);
+        let summary =
+            apply::carry_out(&self.session, plan, &gather::run_id(), Adopted::default(), self.screen, &mut telling)
+                .await;
         self.screen.result(&summary_text(&summary, self.screen.width));
         if summary.converged() { Ok(()) } else { Err(CliError::DemoDidNotConverge) }
     }

@@ -86,6 +86,10 @@ pub(super) enum CliError {
     #[cfg(all(feature = "aws", feature = "sim"))]
     #[error("the embedded fleet did not converge; this is a defect of proxyfleet")]
     DemoDidNotConverge,
+    /// Everybody came to where the plan wanted them.
+    #[cfg(feature = "aws")]
+    #[error("nobody is left to be tried again: everybody whom run {run} meant to change converged")]
+    NothingToRetry { run: String },
     /// Journals.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
@@ -120,6 +124,8 @@ impl CliError {
             Self::Io { .. } => return None,
             #[cfg(feature = "aws")]
             Self::Write { .. } | Self::Interrupted => return None,
+            #[cfg(feature = "aws")]
+            Self::NothingToRetry { .. } => "run `proxyfleet plan` to see whether anything has changed since",
             #[cfg(feature = "aws")]
             Self::Conflicts { .. } => "give one of them another `priority`, or narrow its `targets`",
             #[cfg(feature = "aws")]

@@ -2,24 +2,25 @@
 
 use super::args::{Explain, Format, Global};
 use super::error::CliError;
+use super::telling::Telling;
 use super::{Exit, gather, policies};
 use crate::fleet::{Instance, Observation};
 use crate::plan::{Terms, assess};
 use crate::policy::PolicySet;
-use crate::report::{Explanation, Progress, Screen, explain_json, explain_text};
+use crate::report::{Explanation, Screen, explain_json, explain_text};
 
 pub(super) async fn run(options: &Explain, global: &Global, screen: Screen) -> Result<Exit, CliError> {
     let json = global.format == Format::Json;
     let set = policies::read_for_a_run(&options.policies.paths, json, screen)?;
     let connected = gather::connect(&options.connection).await?;
     let session = &connected.session;
-    let mut progress = Progress::new(screen, json);
+    let mut telling = Telling::new(screen, json);
     // All instances, not only those that a policy is for: that none is for this one is an answer too.
     let everybody = session.list_instances(&crate::aws::InstanceQuery::default()).await?;
     let instance = find(everybody, &options.instance, &session.scope().to_string())?;
     let alone = std::slice::from_ref(&instance);
     let resolution = gather::resolution(&set, alone)?;
-    let observation = gather::observations(session, alone, &resolution, &gather::run_id(), &mut progress)
+    let observation = gather::observations(session, alone, &resolution, &gather::run_id(), &mut telling)
         .await?
         .pop()
         .unwrap_or(Observation::NotAsked);

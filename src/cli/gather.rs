@@ -4,11 +4,11 @@ use crate::aws::{InstanceQuery, Session, SessionOptions};
 use crate::fleet::{Instance, InstanceId, Observation, Reach};
 use crate::plan::{Conflict, Plan, Resolution, build, resolve};
 use crate::policy::PolicySet;
-use crate::report::Progress;
 use crate::rollout::observe;
 
 use super::args::Connection;
 use super::error::CliError;
+use super::telling::Telling;
 
 /// With more selectors than this, reading all instances once costs fewer calls than one query for each.
 const MOST_QUERIES: usize = 5;
@@ -106,7 +106,7 @@ pub(super) async fn observations(
     instances: &[Instance],
     resolution: &Resolution,
     run_id: &str,
-    progress: &mut Progress,
+    telling: &mut Telling,
 ) -> Result<Vec<Observation>, CliError> {
     let asked: Vec<InstanceId> = instances
         .iter()
@@ -116,7 +116,7 @@ pub(super) async fn observations(
         })
         .map(|(instance, _)| instance.id.clone())
         .collect();
-    let mut found = observe(session, &asked, run_id, &mut |event| progress.show(&event)).await?;
+    let mut found = observe(session, &asked, run_id, &mut |event| telling.tell(&event)).await?;
     Ok(instances.iter().map(|instance| found.remove(&instance.id).unwrap_or(Observation::NotAsked)).collect())
 }
 
@@ -125,11 +125,11 @@ pub(super) async fn plan(
     session: &Session,
     set: &PolicySet,
     run_id: &str,
-    progress: &mut Progress,
+    telling: &mut Telling,
 ) -> Result<Plan, CliError> {
     let instances = instances(session, set).await?;
     let resolution = resolution(set, &instances)?;
-    let observations = observations(session, &instances, &resolution, run_id, progress).await?;
+    let observations = observations(session, &instances, &resolution, run_id, telling).await?;
     Ok(build(set, session.scope().clone(), &instances, &resolution, &observations))
 }
 

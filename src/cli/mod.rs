@@ -22,6 +22,8 @@ mod render;
 mod schema;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "aws")]
+mod telling;
 mod validate;
 
 use std::process::ExitCode;

@@ -51,6 +51,13 @@ pub enum Entry {
         /// Of how many.
         total: usize,
     },
+    /// Commands of an earlier run are followed to their end first.
+    Adopting {
+        /// On how many instances.
+        instances: usize,
+        /// The ids of those runs.
+        runs: Vec<String>,
+    },
     /// The rollout of one policy begins.
     PolicyStarted {
         /// Its name.
@@ -233,9 +240,9 @@ impl FateRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "note", rename_all = "kebab-case")]
 pub enum NoteRecord {
-    /// Commands of an earlier run are followed to their end first.
+    /// Bad ends of an earlier run's commands count here.
     Adopted {
-        /// How many instances.
+        /// How many.
         instances: usize,
     },
     /// A wave begins.

@@ -13,6 +13,7 @@ mod error;
 mod fates;
 mod read;
 mod store;
+mod tell;
 mod write;
 
 pub use entry::{Entry, FORMAT, Line, Opening};

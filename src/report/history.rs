@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::layout::{count, paint, wrap_words};
 use super::plan::moment;
-use super::screen::role;
+use super::progress::Progress;
+use super::screen::{Screen, role};
+use super::summary::summary_text;
 use crate::journal::{Journal, Overview, State, fates};
 
 /// Runs, the newest last; `older` of them are not listed.
@@ -30,7 +32,7 @@ pub fn history_text(runs: &[Overview], older: usize, width: usize) -> String {
 }
 
 /// One run: when, where, what, and how it ended.
-pub fn run_text(journal: &Journal, width: usize) -> String {
+fn run_text(journal: &Journal, width: usize) -> String {
     let opening = journal.opening();
     let mut out = String::new();
     let when = format!("{}, {}", moment(journal.started().as_second()), took(journal));
@@ -63,6 +65,20 @@ pub fn run_text(journal: &Journal, width: usize) -> String {
         }
     }
     out
+}
+
+/// One run told again: what happened, with the time, then what became of everybody, last how it ended.
+pub fn tell_run(journal: &Journal, screen: Screen) {
+    let mut progress = Progress::again(screen);
+    for line in &journal.lines {
+        if let Some(event) = line.entry.event() {
+            progress.show_at(&line.time.strftime("%H:%M:%S").to_string(), &event);
+        }
+    }
+    if let State::Ended(ending) = journal.state() {
+        screen.result(&format!("\n{}", summary_text(&ending.summary(), screen.width)));
+    }
+    screen.result(&format!("\n{}", run_text(journal, screen.width)));
 }
 
 /// How many ended how, in words; those of whom the journal does not say are `not known`.

@@ -12,6 +12,7 @@ mod progress;
 mod render;
 mod screen;
 mod summary;
+mod waves;
 mod words;
 
 #[cfg(feature = "aws")]
@@ -25,7 +26,7 @@ pub use diagnostics::{diagnostics_json, diagnostics_text, error_text, validated_
 pub use explain::{Explanation, explain_json, explain_text};
 #[cfg(feature = "aws")]
 pub use halts::{halted_json, halted_text, halts_json, halts_text, resumed_json, resumed_text};
-pub use history::{history_json, history_text, run_json, run_text};
+pub use history::{history_json, history_text, run_json, tell_run};
 pub use plan::{chapter_text, plan_text, question_text, scope_text};
 pub use progress::Progress;
 pub use render::{files_json, files_text, user_data_json};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::layout::{count, paint, some_of, wrap, wrap_words};
 use super::screen::role;
+use super::waves::waves;
 use super::words::{self, task_effect, who};
 use crate::catalog::{Component, Key, Service, ValueKind, normalise_list};
 use crate::fleet::{InstanceId, Reach, Scope, Seen, Truth};
@@ -22,6 +23,7 @@ pub fn plan_text(plan: &Plan, width: usize) -> String {
     if !out.is_empty() && !out.ends_with("\n\n") {
         out.push('\n');
     }
+    waves(&mut out, plan, width);
     restarts(&mut out, plan, width);
     pending(&mut out, &plan.pending, width);
     left_out(&mut out, &plan.left_out, width);

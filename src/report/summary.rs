@@ -3,45 +3,59 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::layout::{count, paint, some_of, wrap, wrap_words};
 use super::screen::role;
 use super::words::{self, who};
-use crate::rollout::{Outcome, Summary};
+use crate::rollout::{Fate, Summary};
 
 /// The summary as text.
 pub fn summary_text(summary: &Summary, width: usize) -> String {
     let mut out = String::new();
-    let mut by_outcome: BTreeMap<Outcome, Vec<String>> = BTreeMap::new();
+    left_out(&mut out, summary, width);
+    let mut by_fate: BTreeMap<&Fate, Vec<String>> = BTreeMap::new();
     for attempt in &summary.attempts {
-        by_outcome.entry(attempt.outcome()).or_default().push(who(&attempt.id, attempt.name.as_deref()));
+        by_fate.entry(&attempt.fate).or_default().push(who(&attempt.id, attempt.name.as_deref()));
     }
-    for (outcome, instances) in &by_outcome {
-        let (style, sentence) = match outcome {
-            Outcome::Converged => continue,
-            Outcome::Waiting(services) => {
-                let services: Vec<&str> = services.iter().map(|service| service.name()).collect();
-                (
-                    role::ATTENTION,
-                    format!("files written, restart of {} deferred by the policy", services.join(" and ")),
-                )
-            }
-            Outcome::NotConverged { reason } => (role::BAD, reason.clone()),
-            Outcome::NotStarted { reason } => (role::ATTENTION, format!("not started: {reason}")),
-        };
-        wrap_words(&mut out, &paint(style, &format!("{}:", count(instances.len(), "instance"))), &sentence, 4, width);
+    for (fate, instances) in &by_fate {
+        if *fate == &Fate::CONVERGED {
+            continue;
+        }
+        let first = format!("{} {}:", count(instances.len(), "instance"), words::fate(fate));
+        wrap_words(&mut out, &paint(fate_style(fate), &first), &fate_reason(fate), 4, width);
         wrap(&mut out, "    ", &some_of(instances, usize::MAX), 4, width);
     }
     for (policy, reason) in &summary.halted {
         wrap_words(&mut out, &paint(role::BAD, "Halted"), &format!("{policy}: {reason}"), 2, width);
     }
-    left_out(&mut out, summary, width);
     if !out.is_empty() {
         out.push('\n');
     }
     out.push_str(&sum(summary));
     out
+}
+
+/// What a fate looks like.
+pub(super) fn fate_style(fate: &Fate) -> Style {
+    match fate {
+        Fate::Converged { pending } if pending.is_empty() => role::GOOD,
+        Fate::Converged { .. } | Fate::NotStarted(_) | Fate::PutBack => role::ATTENTION,
+        _ => role::BAD,
+    }
+}
+
+fn fate_reason(fate: &Fate) -> String {
+    match fate {
+        Fate::Converged { pending } => {
+            let services: Vec<&str> = pending.iter().map(|service| service.name()).collect();
+            format!("files written, restart of {} deferred by the policy", services.join(" and "))
+        }
+        Fate::Refused(why) => format!("nothing was touched: {why}"),
+        Fate::PutBack => "changed, and put back because the rollout failed".to_owned(),
+        other => other.why().unwrap_or_default().to_owned(),
+    }
 }
 
 fn left_out(out: &mut String, summary: &Summary, width: usize) {
@@ -56,41 +70,33 @@ fn left_out(out: &mut String, summary: &Summary, width: usize) {
     }
 }
 
-/// How many ended how.
-struct Counts {
-    converged: usize,
-    waiting: usize,
-    not_converged: usize,
-    not_started: usize,
-}
-
-fn counts(summary: &Summary) -> Counts {
-    let mut counts = Counts { converged: 0, waiting: 0, not_converged: 0, not_started: 0 };
-    for attempt in &summary.attempts {
-        *match attempt.outcome() {
-            Outcome::Converged => &mut counts.converged,
-            Outcome::Waiting(_) => &mut counts.waiting,
-            Outcome::NotConverged { .. } => &mut counts.not_converged,
-            Outcome::NotStarted { .. } => &mut counts.not_started,
-        } += 1;
+/// How many ended how, by the words on screen, the worst last.
+fn counts(summary: &Summary) -> Vec<(&'static str, usize)> {
+    let mut counts: Vec<(&'static str, usize)> = Vec::new();
+    let mut fates: Vec<&Fate> = summary.attempts.iter().map(|attempt| &attempt.fate).collect();
+    fates.sort_unstable();
+    for fate in fates {
+        let words = words::fate(fate);
+        match counts.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((words, 1)),
+        }
     }
     counts
 }
 
 fn sum(summary: &Summary) -> String {
     let counts = counts(summary);
+    let converged = words::fate(&Fate::CONVERGED);
+    let of = |wanted: &str| counts.iter().find(|(words, _)| *words == wanted).map_or(0, |(_, count)| *count);
     let left_out = left_out_instances(summary);
     let total = count(summary.attempts.len() + left_out, "instance");
-    let mut sentence = format!("Apply: {} of {total} converged", counts.converged);
-    for (number, what) in [
-        (counts.waiting, "waiting for a restart"),
-        (counts.not_converged, "not converged"),
-        (counts.not_started, "not started"),
-        (left_out, "left out"),
-    ] {
-        if number > 0 {
-            let _ = write!(sentence, ", {number} {what}");
-        }
+    let mut sentence = format!("Apply: {} of {total} converged", of(converged));
+    for (words, number) in counts.iter().filter(|(words, _)| *words != converged) {
+        let _ = write!(sentence, ", {number} {words}");
+    }
+    if left_out > 0 {
+        let _ = write!(sentence, ", {left_out} left out");
     }
     sentence.push('.');
     paint(if summary.converged() { role::GOOD } else { role::BAD }, &sentence)
@@ -103,26 +109,24 @@ fn left_out_instances(summary: &Summary) -> usize {
     left_out.difference(&attempted).count()
 }
 
-/// The same for machines, version 1.
+/// The same for machines, version 2.
 pub fn summary_json(summary: &Summary) -> Value {
     let attempts: Vec<Value> = summary
         .attempts
         .iter()
         .map(|attempt| {
-            let (outcome, detail) = match attempt.outcome() {
-                Outcome::Converged => ("converged", Value::Null),
-                Outcome::Waiting(services) => {
-                    ("waiting", json!(services.iter().map(|service| service.name()).collect::<Vec<_>>()))
-                }
-                Outcome::NotConverged { reason } => ("not-converged", json!(reason)),
-                Outcome::NotStarted { reason } => ("not-started", json!(reason)),
+            let pending = match &attempt.fate {
+                Fate::Converged { pending } => pending.iter().map(|service| service.name()).collect(),
+                _ => Vec::new(),
             };
             json!({
                 "id": attempt.id.as_str(),
                 "name": attempt.name,
                 "policy": summary.policies[attempt.policy],
-                "outcome": outcome,
-                "detail": detail,
+                "wave": attempt.wave + 1,
+                "outcome": attempt.fate.word(),
+                "why": attempt.fate.why(),
+                "pending_restarts": pending,
             })
         })
         .collect();
@@ -140,13 +144,16 @@ pub fn summary_json(summary: &Summary) -> Value {
         .collect();
     let halted: Vec<Value> =
         summary.halted.iter().map(|(policy, reason)| json!({ "policy": policy, "reason": reason })).collect();
-    let counts = counts(summary);
+    let number = |is: fn(&Fate) -> bool| summary.attempts.iter().filter(|attempt| is(&attempt.fate)).count();
+    let converged = number(|fate| *fate == Fate::CONVERGED);
+    let waiting = number(|fate| matches!(fate, Fate::Converged { .. })) - converged;
+    let not_started = number(|fate| matches!(fate, Fate::NotStarted(_)));
     json!({
-        "format": "proxyfleet-apply/1",
-        "converged": counts.converged,
-        "waiting": counts.waiting,
-        "not_converged": counts.not_converged,
-        "not_started": counts.not_started,
+        "format": "proxyfleet-apply/2",
+        "converged": converged,
+        "waiting": waiting,
+        "not_converged": summary.attempts.len() - converged - waiting - not_started,
+        "not_started": not_started,
         "instances": attempts,
         "left_out": left_out,
         "halted": halted,

@@ -1,15 +1,55 @@
 //! Sentences for the closed sets of the engine: one place says what each reason means and what to do about it.
 
+use std::time::Duration;
+
 use crate::catalog::Service;
 use crate::catalog::carrier::Unsupported;
 use crate::fleet::{InstanceId, Truth};
 use crate::plan::{Finding, Obstacle, Reason};
+use crate::rollout::{BudgetKind, Fate, Tally};
 
 /// `ecs-web-0001 (i-0123...)`, or the id alone.
 pub(super) fn who(id: &InstanceId, name: Option<&str>) -> String {
     match name {
         Some(name) => format!("{id} {name}"),
         None => id.to_string(),
+    }
+}
+
+/// What became of an instance, behind its number.
+pub(super) fn fate(fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Converged { pending } if pending.is_empty() => "converged",
+        Fate::Converged { .. } => "waiting for a restart",
+        Fate::Refused(_) => "refused",
+        Fate::RolledBack(_) => "rolled back",
+        Fate::Failed(_) => "failed",
+        Fate::Unreachable(_) => "unreachable",
+        Fate::Unknown(_) => "unknown",
+        Fate::PutBack => "put back",
+        Fate::NotStarted(_) => "not started",
+    }
+}
+
+/// When a rollout stops.
+pub(super) fn budgets(budgets: Tally) -> String {
+    let counts = BudgetKind::ALL.map(|kind| budgets.get(kind));
+    match counts {
+        [0, 0, 0, 0] => "stops at the first failure".to_owned(),
+        [first, ..] if counts == [first; 4] => format!("stops after more than {first} of one kind of failure"),
+        _ => {
+            let each = BudgetKind::ALL.map(|kind| format!("{} {}", budgets.get(kind), kind.words()));
+            format!("stops after more than {}", each.join(", "))
+        }
+    }
+}
+
+/// A time that is given in whole seconds, in its largest unit.
+pub(super) fn span(span: Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds >= 3600 && seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
     }
 }
 
