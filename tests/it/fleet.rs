@@ -51,6 +51,13 @@ impl Fleet {
         command
     }
 
+    /// Tells the journals of the runs against this fleet.
+    pub(crate) fn history(&self, arguments: &[&str]) -> Ran {
+        let mut command = binary(&["history"]);
+        command.args(arguments).env("PROXYFLEET_STATE_DIR", self.path("state"));
+        Ran::of(&command.output().expect("the binary runs"))
+    }
+
     /// Runs the binary against this fleet.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(&self.command(arguments).output().expect("the binary runs"))

@@ -29,6 +29,8 @@ mod policies;
 mod put_back;
 mod readme;
 mod render;
+#[cfg(all(feature = "aws", feature = "sim"))]
+mod rollout;
 #[cfg(feature = "sim")]
 mod scene;
 #[cfg(all(feature = "aws", feature = "sim"))]
