@@ -382,8 +382,18 @@ impl Driver<'_> {
     }
 
     /// Observes instances: only that proves anything (decision D11).
-    async fn look(&self, course: &mut Course<'_>, ids: &[InstanceId], report: &mut (dyn FnMut(Event) + Send)) {
-        let observations = observe(self.run.session, ids, self.run.id, report).await;
+    async fn look(&mut self, course: &mut Course<'_>, ids: &[InstanceId], report: &mut (dyn FnMut(Event) + Send)) {
+        let mut observing = Box::pin(observe(self.run.session, ids, self.run.id, report));
+        let observations = loop {
+            tokio::select! {
+                observations = &mut observing => break observations,
+                // Commands may be in flight meanwhile, and whoever wants them cancelled does not wait for a look.
+                changed = self.run.stop.changed() => match changed {
+                    Ok(()) => self.heed_stop(course).await,
+                    Err(_) => break observing.await,
+                },
+            }
+        };
         let look = |id: &InstanceId| match &observations {
             Ok(found) => {
                 let observation = found.get(id).unwrap_or(&Observation::NotAsked);
