@@ -13,12 +13,14 @@ pub(super) struct Telling {
     screen: Screen,
     progress: Progress,
     journal: Option<Writer>,
+    /// What belongs into the journal and happened before there was one.
+    early: Vec<Entry>,
 }
 
 impl Telling {
     /// Shows on `screen`; `quiet` shows nothing, for JSON results that go to the same terminal.
     pub(super) fn new(screen: Screen, quiet: bool) -> Self {
-        Self { screen, progress: Progress::new(screen, quiet), journal: None }
+        Self { screen, progress: Progress::new(screen, quiet), journal: None, early: Vec::new() }
     }
 
     /// Begins a journal.
@@ -29,7 +31,12 @@ impl Telling {
     ) {
         let (opening, plan) = opening();
         match store.and_then(|store| store.begin(opening, plan)) {
-            Ok(journal) => self.journal = Some(journal),
+            Ok(mut journal) => {
+                for entry in self.early.drain(..) {
+                    journal.record(entry);
+                }
+                self.journal = Some(journal);
+            }
             Err(error) => self.no_journal(&error),
         }
     }
@@ -37,7 +44,12 @@ impl Telling {
     /// Tells one event.
     pub(super) fn tell(&mut self, event: &Event) {
         self.progress.show(event);
-        let Some(journal) = &mut self.journal else { return };
+        let Some(journal) = &mut self.journal else {
+            if matches!(event, Event::Adopting { .. }) {
+                self.early.push(Entry::of(event));
+            }
+            return;
+        };
         journal.record(Entry::of(event));
         if let Some(error) = journal.trouble() {
             self.no_journal(&error);

@@ -155,6 +155,8 @@ fn a_run_takes_over_commands_of_one_that_was_killed() {
     child.wait().expect("it was killed");
     let ran = fleet.run(&["apply", &policy, "--yes"]).expect(0);
     assert!(ran.stderr.contains("waiting for commands of an earlier run"), "{}", ran.stderr);
+    let told = fleet.history(&["last"]).expect(0).stdout;
+    assert!(told.contains("waiting for commands of an earlier run"), "{told}");
     fleet.run(&["plan", &policy]).expect(0);
 }
 
