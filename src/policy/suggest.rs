@@ -21,7 +21,7 @@ pub(super) const ROLLOUT_KEYS: [&str; 11] = [
 ];
 
 /// Values that will be known once their behaviour exists.
-const LATER_VALUES: [&str; 2] = ["ssm-agent", "live-restore"];
+const LATER_VALUES: [&str; 3] = ["ssm-agent", "live-restore", "drain"];
 
 /// A help that names the nearest known word where one is near, and all of them.
 pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
