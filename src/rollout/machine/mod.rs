@@ -373,9 +373,7 @@ impl Machine {
                 self.touch(&id);
                 self.lose(&id, why.to_owned(), Hope::MayStillRun);
             } else {
-                self.wait_again(&id);
-                let track = self.tracks.get_mut(&id).expect("invariant: who flew has a track");
-                track.tries -= 1;
+                self.wait_as_before(&id);
             }
         }
         self.halt(HaltKind::Stop, why.to_owned());
@@ -418,9 +416,7 @@ impl Machine {
                     self.lose(&id, why, hope);
                 }
                 Some(Reply::NotHandedOut) => {
-                    self.wait_again(&id);
-                    let track = self.tracks.get_mut(&id).expect("invariant: who flew has a track");
-                    track.tries -= 1;
+                    self.wait_as_before(&id);
                 }
                 None => {
                     self.touch(&id);
@@ -628,6 +624,13 @@ impl Machine {
         self.set(id, State::Lost(why.clone(), hope));
         self.lost += 1;
         self.note(Note::ReplyLost { id: id.clone(), why });
+    }
+
+    /// The command never got to it, so it was no try.
+    fn wait_as_before(&mut self, id: &InstanceId) {
+        self.wait_again(id);
+        let track = self.tracks.get_mut(id).expect("invariant: who flew has a track");
+        track.tries -= 1;
     }
 
     fn wait_again(&mut self, id: &InstanceId) {
